@@ -1,0 +1,37 @@
+// The only forward pass: all Qwen variants, all backends.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "engine/model/model_config.h"
+#include "kernels/backend.h"
+
+namespace qwend {
+
+// Owns the uploaded weights and the activation buffers of one model on one backend.
+// Used by the engine thread only. The backend must outlive the model; the file is not needed after
+// construction.
+class QwenModel {
+ public:
+  // Uploads all weights; progress(done_bytes, total_bytes) is called as they go. Throws LoadError.
+  using Progress = void (*)(void* context, uint64_t done, uint64_t total);
+  QwenModel(const gguf::File& file, ModelConfig config, Backend& backend, Progress progress = nullptr,
+            void* progress_context = nullptr);
+  ~QwenModel();
+  const ModelConfig& config() const { return config_; }
+  KvCacheSpec kv_spec(int32_t num_blocks, int32_t block_size, KvDType dtype) const;
+  // Enqueues the whole step, up to the logits of input.logit_rows; Backend::sample() ends it.
+  void forward(const StepInput& input, DeviceKvCache& kv);
+
+ private:
+  struct Layer;
+  ModelConfig config_;
+  Backend& backend_;
+  RopeTable rope_;
+  Matrix embedding_, output_;  // output_ is empty when tied
+  Vector output_norm_;
+  std::vector<Layer> layers_;
+  Activation x_, q_, attn_, h_;
+};
+
+}  // namespace qwend

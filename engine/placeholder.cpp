@@ -1,0 +1,1 @@
+namespace qwend { int engine_layer = 0; }

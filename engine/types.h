@@ -1,0 +1,112 @@
+// What goes into the engine and what comes out: typed, without JSON or sockets.
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kernels/sampling.h"
+
+namespace qwend {
+
+using RequestId = uint64_t;
+using Clock = std::chrono::steady_clock;
+
+struct SamplingParams {
+  float temperature = 1.0f;
+  int32_t top_k = 0;
+  float top_p = 1.0f;
+  float min_p = 0.0f;
+  float typical_p = 1.0f;
+  float repetition_penalty = 1.0f;
+  float presence_penalty = 0.0f;
+  float frequency_penalty = 0.0f;
+  std::optional<uint64_t> seed;  // none: the engine draws one per request
+  std::vector<std::pair<int32_t, float>> logit_bias;
+  int32_t num_logprobs = -1;  // -1 none, k: top k
+};
+
+struct StopCriteria {
+  int32_t max_tokens = 0;  // > 0 (0 allowed only with prompt log-probabilities: nothing is generated)
+  int32_t min_tokens = 0;  // stop tokens are banned below it
+  bool ignore_eos = false;
+  std::vector<int32_t> stop_token_ids;  // besides the model's own
+  std::vector<std::string> stop;        // strings
+  bool include_stop_in_output = false;
+};
+
+struct GenerationRequest {
+  std::vector<int32_t> prompt;  // >= 1 token, all in [0, vocab)
+  SamplingParams sampling;
+  StopCriteria stop;
+  int32_t n = 1;                 // sequences; they share the prompt's blocks
+  bool keep_control_tokens = false;   // show control tokens as text
+  int32_t prompt_logprobs = -1;  // >= 0: log-probability of each prompt token and the top k (echo)
+  bool use_prefix_cache = true;
+  uint64_t cache_salt = 0;       // requests share prefixes only with the same salt
+  int32_t priority = 0;          // lower first
+  std::optional<Clock::time_point> deadline;        // of the whole request
+  std::optional<Clock::time_point> queue_deadline;  // must be running by then
+};
+
+enum class FinishReason : uint8_t {
+  None,        // still running
+  Stop,        // end-of-sequence token or stop string
+  Length,      // max_tokens or the context is full
+  Cancelled,
+  Deadline,    // total deadline passed while running: tokens so far stand
+  QueueTimeout,
+  Error,       // the engine failed; see OutputDelta::error
+};
+
+struct TokenOutput {
+  int32_t token = 0;
+  float logprob = 0.0f;             // valid when asked for
+  std::vector<TokenLogprob> top;
+};
+
+struct Usage {
+  int32_t prompt_tokens = 0;
+  int32_t cached_tokens = 0;
+  int32_t completion_tokens = 0;   // of all n sequences together
+};
+
+struct Timings {  // milliseconds
+  double queue_ms = 0, prompt_ms = 0, ttft_ms = 0, predicted_ms = 0;
+};
+
+// What one step added to one sequence. `text` is complete UTF-8 with stop strings and their possible beginnings removed;
+// it may be empty while tokens is not (text held back), and the other way round at the end.
+struct OutputDelta {
+  int32_t index = 0;  // which of the n sequences
+  std::string text;
+  std::vector<TokenOutput> tokens;  // includes the final stop token only when include_stop_in_output
+  std::vector<TokenOutput> prompt_logprobs;  // once, in the first delta of index 0, when asked for (first entry: no logprob)
+  FinishReason finish = FinishReason::None;
+  int32_t stop_index = -1;  // which stop string ended it
+  std::string error;        // message when finish == Error
+  // With the last delta of the request (all n sequences finished):
+  bool last = false;
+  Usage usage;
+  Timings timings;
+};
+
+// Facts about the loaded model that API layers show.
+struct ModelInfo {
+  std::string id;             // alias under which it is served
+  std::string path;
+  std::string architecture;
+  int64_t num_params = 0;
+  uint64_t file_bytes = 0;
+  int32_t vocab_size = 0;
+  int32_t max_model_len = 0;  // longest prompt + output served
+  int32_t trained_context = 0;
+  std::string quantisation;   // e.g. "Q8_0" (most common weight format)
+  int64_t created = 0;        // unix seconds
+  SamplingParams default_sampling;  // the file's general.sampling.*, else the family's recommendation
+};
+
+}  // namespace qwend

@@ -1,0 +1,188 @@
+// The op vocabulary: THE contract between the engine and the hardware.
+//
+// Granularity is what a GPU backend fuses into one kernel; the CPU backend does the same op in its naive
+// form. One forward pass (engine/model/qwen_model.cpp) is written against this class and serves every
+// Qwen variant on every backend.
+//
+// Conventions. T: tokens of the step, all sequences concatenated. S: sequences. D: embedding width.
+// H, K: query and KV heads. hd: head width. F: feed-forward width. V: vocabulary.
+// Activations are FP32, row-major [T, width]. Activation buffers are handles that belong to the backend.
+// Results of a token never depend on the other tokens of the step (bit-equal alone, batched, chunked).
+// Threads: all calls come from the engine thread, in order; a backend may run them asynchronously, and
+// only sample() and read() wait.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernels/sampling.h"
+#include "kernels/tensor.h"
+
+namespace qwend {
+
+// A matrix (or a stack of expert matrices, or of concatenated matrices) where the backend wants it. Layout is the
+// backend's private choice.
+class DeviceMatrix {
+ public:
+  virtual ~DeviceMatrix() = default;
+  virtual int64_t rows() const = 0;   // output width, all concatenated parts together
+  virtual int64_t cols() const = 0;   // input width
+  virtual size_t bytes() const = 0;   // device memory held
+};
+using Matrix = std::unique_ptr<DeviceMatrix>;
+
+// FP32 vector on the device: norm weights, biases.
+class DeviceVector {
+ public:
+  virtual ~DeviceVector() = default;
+  virtual int64_t size() const = 0;
+};
+using Vector = std::unique_ptr<DeviceVector>;
+
+// FP32 activations [max_tokens, width] on the device, taken once at start-up.
+class DeviceActivation {
+ public:
+  virtual ~DeviceActivation() = default;
+  virtual int64_t width() const = 0;
+};
+using Activation = std::unique_ptr<DeviceActivation>;
+
+enum class KvDType : uint8_t { F16, F32 };
+
+struct KvCacheSpec {
+  int32_t num_layers = 0;
+  int32_t num_blocks = 0;
+  int32_t block_size = 16;  // tokens a block
+  int32_t num_kv_heads = 0;
+  int32_t head_dim = 0;
+  KvDType dtype = KvDType::F16;
+  size_t bytes_per_token() const {
+    return size_t{2} * num_layers * num_kv_heads * head_dim * (dtype == KvDType::F16 ? 2 : 4);
+  }
+};
+
+// Keys and values of all layers in fixed blocks. Slot s is token s % block_size of block s / block_size.
+class DeviceKvCache {
+ public:
+  virtual ~DeviceKvCache() = default;
+  virtual const KvCacheSpec& spec() const = 0;
+};
+using KvCachePtr = std::unique_ptr<DeviceKvCache>;
+
+// Host description of one step, valid until the step's sample() has returned.
+// Sequence s owns tokens cu_seqlens[s] .. cu_seqlens[s+1]; decode has one token, a prefill chunk has many.
+struct StepInput {
+  std::span<const int32_t> tokens;        // [T]
+  std::span<const int32_t> positions;     // [T] from 0
+  std::span<const int32_t> slot_mapping;  // [T] KV slot each token is written to
+  std::span<const int32_t> cu_seqlens;    // [S + 1]
+  std::span<const int32_t> context_lens;  // [S] tokens in the cache once this step has been written
+  std::span<const int32_t> block_tables;  // [S, block_table_stride] physical block of each logical block
+  int32_t block_table_stride = 0;
+  std::span<const int32_t> logit_rows;    // [L] rows of the step (0..T-1) whose logits are wanted, ascending
+  int32_t num_tokens() const { return static_cast<int32_t>(tokens.size()); }
+  int32_t num_seqs() const { return static_cast<int32_t>(context_lens.size()); }
+};
+
+// Rotary angles, prepared once from the model's RoPE settings (YaRN and linear scaling folded in).
+struct RopeTable {
+  int32_t rotary_dim = 0;          // n_rot <= head_dim; pairs are (i, i + n_rot / 2)
+  std::vector<double> inv_freq;    // [n_rot / 2] radians a position
+  float magnitude = 1.0f;          // YaRN's factor on cos and sin
+};
+
+struct AttentionShape {
+  int32_t num_heads = 0;
+  int32_t num_kv_heads = 0;
+  int32_t head_dim = 0;
+  float norm_eps = 1e-6f;  // of the QK-norm
+};
+
+struct MoeShape {
+  int32_t num_experts = 0;
+  int32_t num_used = 0;
+  int32_t expert_ffn = 0;
+  bool renormalise = false;  // qwen3moe: weights of the chosen experts are divided by their sum
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual std::string device_name() const = 0;
+
+  // ---- start-up: memory and weights. Throws std::bad_alloc or LoadError-like std::runtime_error.
+  // upload() copies (and may repack); the source bytes are not needed afterwards. Several parts become
+  // one matrix whose rows follow each other (q,k,v; gate,up); parts may differ in format.
+  virtual Matrix upload(std::span<const HostMatrix> parts) = 0;
+  // Keeps rows for embed() only / for embed() and for logits (tied output) without a second copy where possible.
+  virtual Matrix upload_embedding(const HostMatrix& table, bool also_output) = 0;
+  virtual Vector upload_vector(std::span<const float> values) = 0;
+  virtual Activation allocate(int64_t width) = 0;  // [max_tokens, width]
+  virtual KvCachePtr allocate_kv(const KvCacheSpec& spec) = 0;
+
+  // ---- one step
+  virtual void begin_step(const StepInput& input) = 0;
+
+  // x[t] = table[tokens[t]]
+  virtual void embed(const DeviceMatrix& table, DeviceActivation& x) = 0;
+
+  // h = RMSNorm(x; norm); [q|k|v] = W h (+ bias); q, k RMS-normalised per head where the norms are given,
+  // then rotated; k, v written to the cache at slot_mapping. q: [T, H * hd].
+  struct AttnInput {
+    const DeviceVector& norm;
+    float eps;
+    const DeviceMatrix& qkv;               // rows: H*hd + K*hd + K*hd
+    const DeviceVector* bias = nullptr;    // [H*hd + 2*K*hd] or none
+    const DeviceVector* q_norm = nullptr;  // [hd] or none
+    const DeviceVector* k_norm = nullptr;
+    const RopeTable& rope;
+    AttentionShape shape;
+    int32_t layer;
+  };
+  virtual void attn_input(const AttnInput& op, const DeviceActivation& x, DeviceKvCache& kv,
+                          DeviceActivation& q) = 0;
+
+  // out[t] = softmax(q k^T / sqrt(hd)) v over positions 0 .. positions[t] of its sequence. out: [T, H * hd].
+  virtual void attention(const AttentionShape& shape, int32_t layer, const DeviceActivation& q,
+                         const DeviceKvCache& kv, DeviceActivation& out) = 0;
+
+  // x += W in
+  virtual void linear_residual(const DeviceMatrix& w, const DeviceActivation& in, DeviceActivation& x) = 0;
+
+  // h = silu(Wg n) * (Wu n), n = RMSNorm(x; norm); gate_up rows: F gate rows then F up rows. h: [T, F].
+  virtual void ffn_gate_up(const DeviceVector& norm, float eps, const DeviceMatrix& gate_up,
+                           const DeviceActivation& x, DeviceActivation& h) = 0;
+
+  // x += sum_j w_j down_j(silu(gate_j n) * (up_j n)) (+ shared expert), n = RMSNorm(x; norm).
+  // Router in FP32: softmax over all experts, num_used largest (lowest index on a tie).
+  struct MoeFfn {
+    const DeviceVector& norm;
+    float eps;
+    const DeviceMatrix& router;     // [E rows, D]
+    const DeviceMatrix& gate_up;    // E experts, each Fe gate rows then Fe up rows (or as two uploads)
+    const DeviceMatrix& down;       // E experts, each D rows of Fe
+    const DeviceMatrix* shared_gate_up = nullptr;  // qwen2moe's shared expert
+    const DeviceMatrix* shared_down = nullptr;
+    const DeviceVector* shared_gate = nullptr;     // [D]: sigmoid(g . n) scales the shared expert
+    MoeShape shape;
+  };
+  virtual void moe_ffn(const MoeFfn& op, DeviceActivation& x) = 0;
+
+  // Final norm and lm_head for the rows of StepInput::logit_rows; kept inside the backend for sample(), read_logits().
+  virtual void logits(const DeviceVector& norm, float eps, const DeviceMatrix& output,
+                      const DeviceActivation& x) = 0;
+
+  // rows[i] samples from logits row i; rows.size() <= L. Waits for the step.
+  virtual std::vector<SampledToken> sample(std::span<const SamplingRow> rows) = 0;
+
+  // ---- inspection (tests, verify, prompt log-probabilities). Waits for the step.
+  virtual std::vector<float> read_logits(int32_t row) = 0;                     // [V]
+  virtual std::vector<float> read(const DeviceActivation& a, int32_t token) = 0;  // [width]
+};
+
+// max_tokens: the largest T a step may have; max_logit_rows: the largest L. threads 0: one a core.
+std::unique_ptr<Backend> make_cpu_backend(int32_t max_tokens, int32_t max_logit_rows, int32_t threads);
+
+}  // namespace qwend

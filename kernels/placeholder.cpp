@@ -1,0 +1,1 @@
+namespace qwend { int kernels_layer = 0; }

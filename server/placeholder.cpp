@@ -1,0 +1,1 @@
+namespace qwend { int server_layer = 0; }
