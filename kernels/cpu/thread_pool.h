@@ -1,0 +1,71 @@
+// The CPU backend's threads: workers that spin for a moment, then park.
+#pragma once
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+namespace qwend::cpu {
+
+// A fixed team of `size()` workers of which the calling thread is number 0. Ops of a step follow each other
+// within microseconds, so an idle worker spins for about 20 us before it parks in the kernel; a team larger
+// than the machine never spins.
+//
+// Thread-safety: one thread at a time may call run() and parallel_for(), and never from inside a body.
+// Everything written before the call is visible to the bodies, and everything they wrote to the caller after
+// it. Bodies must not throw.
+class ThreadPool {
+ public:
+  // threads 0: one for each core this process may run on.
+  explicit ThreadPool(int threads = 0);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int size() const { return static_cast<int>(workers_.size()) + 1; }
+
+  // body(worker) once on each worker, 0 <= worker < size(). Returns when all have finished.
+  template <class Body>
+  void run(Body&& body) {
+    dispatch([](void* b, int worker) { (*static_cast<std::remove_reference_t<Body>*>(b))(worker); },
+             const_cast<void*>(static_cast<const void*>(&body)));
+  }
+
+  // body(begin, end) over disjoint pieces of 0..count, each of `grain` items (the last may be shorter).
+  // Workers take the next piece when they have finished one, so a core that is slow or busy elsewhere does
+  // not hold up the rest. Which worker gets which piece varies: results must not depend on it.
+  // Runs on the caller alone when there is one piece.
+  template <class Body>
+  void parallel_for(int64_t count, int64_t grain, Body&& body) {
+    if (count <= grain || size() == 1) {
+      if (count > 0) body(int64_t{0}, count);
+      return;
+    }
+    next_piece_.store(size(), std::memory_order_relaxed);
+    run([&](int worker) {
+      for (int64_t piece = worker; piece * grain < count;
+           piece = next_piece_.fetch_add(1, std::memory_order_relaxed)) {
+        body(piece * grain, std::min(count, (piece + 1) * grain));
+      }
+    });
+  }
+
+ private:
+  using Job = void (*)(void* body, int worker);
+  void dispatch(Job job, void* body);
+  void worker_loop(int worker);
+
+  // The job of the current epoch; written before epoch_ is, read after.
+  Job job_ = nullptr;
+  void* body_ = nullptr;
+  int spins_;
+  alignas(64) std::atomic<int> epoch_{0};    // raised once a job; workers wait for a change
+  alignas(64) std::atomic<int> pending_{0};  // workers that have not finished the job
+  alignas(64) std::atomic<int64_t> next_piece_{0};
+  std::vector<std::thread> workers_;
+};
+
+}  // namespace qwend::cpu

@@ -1,1 +1,0 @@
-namespace qwend { int kernels_layer = 0; }

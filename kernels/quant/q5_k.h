@@ -1,0 +1,37 @@
+// Q5_K: 8 groups of 32; y = d s q - dmin m, fifth bits apart, 6-bit s and m.
+#pragma once
+#include "kernels/quant/block_format.h"
+
+namespace qwend::quant {
+
+struct Q5_K {
+  static constexpr DType kType = DType::Q5_K;
+  static constexpr const char* kName = "Q5_K";
+  static constexpr uint32_t kGgufId = 13;
+  static constexpr int kBlock = 256, kGroup = 32, kBits = 5, kZero = 0;
+  static constexpr SubScales kSubScales = SubScales::U6;
+  static constexpr bool kHasMin = true;
+
+  struct Block {
+    LittleHalf d, dmin;
+    uint8_t scales[12];
+    uint8_t qh[32];
+    uint8_t qs[128];
+  };
+
+  static void codes(const Block& b, uint8_t out[kBlock]) {
+    for (int e = 0; e < kBlock; ++e) {
+      const int group = e / 32, l = e % 32;
+      const int low = b.qs[group / 2 * 32 + l] >> group % 2 * 4 & 15;
+      const int high = b.qh[l] >> group & 1;
+      out[e] = static_cast<uint8_t>(low | high << 4);
+    }
+  }
+  static int scale(const Block& b, int group) { return k_scale(b.scales, group); }
+  static int min(const Block& b, int group) { return k_min(b.scales, group); }
+  static uint16_t d(const Block& b) { return b.d.bits(); }
+  static uint16_t dmin(const Block& b) { return b.dmin.bits(); }
+};
+static_assert(sizeof(Q5_K::Block) == 176);
+
+}  // namespace qwend::quant
