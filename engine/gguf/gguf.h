@@ -15,10 +15,32 @@
 namespace qwend::gguf {
 
 enum class ValueType : uint32_t {
-  U8 = 0, I8, U16, I16, U32, I32, F32, Bool, String, Array, U64, I64, F64,
+  U8 = 0,
+  I8,
+  U16,
+  I16,
+  U32,
+  I32,
+  F32,
+  Bool,
+  String,
+  Array,
+  U64,
+  I64,
+  F64,
 };
 const char* name_of(ValueType type);
 
+struct Entry {
+  std::string_view key;
+  ValueType type;
+  ValueType element_type;           // of arrays; otherwise as `type`
+  uint64_t count = 1;               // elements of an array
+  const std::byte* data = nullptr;  // the value as stored: text of a string, elements of an array
+  size_t bytes = 0;
+};
+
+// Bytes of `rows * cols` are packed without gaps; shape has 1 to 4 dimensions, each at least 1.
 struct TensorInfo {
   std::string_view name;
   DType dtype = DType::F32;
@@ -34,13 +56,16 @@ struct TensorInfo {
 };
 
 // One model: one file, or all shards of a split one. Immutable after open; safe to read from any thread.
-// All views (names, strings, tensor bytes) live as long as the File.
+// All views (names, strings, tensor bytes) live as long as the File. A file that is truncated while it is
+// open ends the process with one line and exit code 65 when a missing page is read (see mapped_file.h): don't
+// change model files in place, replace them.
 class File {
  public:
   // Opens a file, or every shard of PREFIX-00001-of-0000N.gguf (any shard may be named).
   // Throws LoadError on anything that is not a sound GGUF file.
   static File open(const std::string& path);
-  // Reads a model embedded in the program. `name` is for messages. `bytes` must outlive the File.
+  // Reads a model embedded in the program. `name` is for messages. `bytes` must be aligned to 8 bytes and
+  // outlive the File.
   static File from_memory(std::span<const std::byte> bytes, std::string name);
   File(File&&) noexcept;
   File& operator=(File&&) noexcept;
@@ -51,7 +76,8 @@ class File {
   uint64_t total_bytes() const;  // all shards
 
   // ---- metadata. find_* return nothing when the key is absent; a present key of the wrong type or an
-  // out-of-range number is a LoadError naming the key. Any integer type is accepted for an integer, any float type for a float.
+  // out-of-range number is a LoadError naming the key. Any integer type is accepted for an integer, any float
+  // type for a float.
   bool has(std::string_view key) const;
   std::optional<int64_t> find_int(std::string_view key) const;
   std::optional<double> find_float(std::string_view key) const;
@@ -64,19 +90,15 @@ class File {
   double get_float(std::string_view key) const;
   std::string_view get_string(std::string_view key) const;
 
-  // For `qwend inspect`: keys in file order, with type and a short printable value.
-  struct Entry {
-    std::string_view key;
-    ValueType type;
-    ValueType element_type;  // of arrays
-    uint64_t count = 1;      // elements of an array
-  };
+  // Keys in file order (those of the first shard of a split model), and values as one short line.
+  using Entry = gguf::Entry;
   const std::vector<Entry>& entries() const;
+  const Entry* find_entry(std::string_view key) const;  // nullptr when absent
   std::string preview(const Entry& entry, size_t max_chars = 60) const;
 
   // ---- tensors
-  const std::vector<TensorInfo>& tensors() const;            // in file order
-  const TensorInfo* find_tensor(std::string_view name) const;  // nullptr when absent; O(1)
+  const std::vector<TensorInfo>& tensors() const;              // in file order
+  const TensorInfo* find_tensor(std::string_view name) const;  // nullptr when absent; O(log n)
 
  private:
   struct Impl;

@@ -1,1 +1,0 @@
-namespace qwend { int engine_layer = 0; }
