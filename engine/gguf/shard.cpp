@@ -10,6 +10,7 @@
 #include "engine/gguf/name_index.h"
 #include "engine/gguf/printable.h"
 #include "engine/gguf/tensor_type.h"
+#include "kernels/quant/formats.h"
 
 namespace qwend::gguf {
 namespace {
@@ -210,12 +211,12 @@ std::vector<int64_t> read_shape(Cursor& in) {
   return shape;
 }
 
-DType read_dtype(Cursor& in) {
+const FormatInfo& read_format(Cursor& in) {
   const size_t offset = in.position();
   const auto id = in.read<uint32_t>("the tensor type");
-  const std::optional<DType> dtype = dtype_by_id(id);
-  if (!dtype) in.fail(offset, why_refused(id));
-  return *dtype;
+  const FormatInfo* format = format_by_gguf_id(id);
+  if (!format) in.fail(offset, why_refused(id));
+  return *format;
 }
 
 PlacedTensor read_tensor_info(Cursor& in, uint64_t number) {
@@ -229,15 +230,15 @@ PlacedTensor read_tensor_info(Cursor& in, uint64_t number) {
   }
   in.enter("tensor " + quoted(tensor.info.name));
   tensor.info.shape = read_shape(in);
-  tensor.info.dtype = read_dtype(in);
-  const BlockSize size = block_size(tensor.info.dtype);
-  if (tensor.info.cols() % size.block != 0) {
-    in.fail(tensor.info_position, "rows of " + std::to_string(tensor.info.cols()) +
-                                      " elements, expected a multiple of its format's block of " +
-                                      std::to_string(size.block));
+  const FormatInfo& format = read_format(in);
+  tensor.info.dtype = format.dtype;
+  if (tensor.info.cols() % format.block_elements != 0) {
+    in.fail(tensor.info_position,
+            "rows of " + std::to_string(tensor.info.cols()) + " elements, expected a multiple of " +
+                std::to_string(format.block_elements) + ", the block of " + format.name);
   }
-  const auto bytes = checked_multiply(static_cast<uint64_t>(tensor.info.elements() / size.block),
-                                      static_cast<uint64_t>(size.bytes));
+  const auto blocks = static_cast<uint64_t>(tensor.info.elements() / format.block_elements);
+  const auto bytes = checked_multiply(blocks, static_cast<uint64_t>(format.block_bytes));
   if (!bytes) in.fail(tensor.info_position, "its size in bytes is 2^64 or more");
   tensor.info.bytes = *bytes;
   tensor.offset = in.read<uint64_t>("the data offset");
