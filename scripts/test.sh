@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Set up, build and run the whole CPU test suite: C++ tests by level, then real clients against the built server.
+#   scripts/test.sh              everything
+#   scripts/test.sh --sanitize   the engine and server tests once more under ASan/UBSan and TSan
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/common.sh
+
+sanitize=false
+for argument in "$@"; do
+  case $argument in
+    --sanitize) sanitize=true ;;
+    *) echo "usage: scripts/test.sh [--sanitize]" >&2; exit 64 ;;
+  esac
+done
+
+install_packages "${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
+build cpu-release all
+say "C++ tests"
+ctest --test-dir build/cpu-release --output-on-failure
+
+if [ ! -x build/venv/bin/pytest ] || [ tests/clients/requirements.txt -nt build/venv/.installed ]; then
+  say "installing the test clients"
+  python3 -m venv build/venv
+  build/venv/bin/pip install -q --disable-pip-version-check -r tests/clients/requirements.txt
+  touch build/venv/.installed
+fi
+say "client tests"
+QWEND_BINARY=$PWD/build/cpu-release/server/qwend build/venv/bin/pytest -q tests/clients
+
+if $sanitize; then
+  for preset in asan-ubsan tsan; do
+    build $preset test_engine test_server test_unit
+    say "engine and server tests under $preset"
+    ctest --test-dir build/$preset --output-on-failure -R '^(engine|server|unit)$'
+  done
+fi
+say "all tests passed"
