@@ -1,0 +1,105 @@
+#include "server/openai/choice.h"
+
+#include <iterator>
+
+namespace qwend {
+namespace {
+
+template <class T>
+void append_all(std::vector<T>& to, std::vector<T>&& from) {
+  to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
+}
+
+}  // namespace
+
+void ChoiceUpdate::append(ChoiceUpdate&& later) {
+  reasoning += later.reasoning;
+  content += later.content;
+  for (ToolCallDelta& call : later.tool_calls) {
+    if (call.name.empty() && !tool_calls.empty() && tool_calls.back().index == call.index) {
+      tool_calls.back().arguments += call.arguments;
+    } else {
+      tool_calls.push_back(std::move(call));
+    }
+  }
+  append_all(logprobs, std::move(later.logprobs));
+  append_all(token_ids, std::move(later.token_ids));
+}
+
+const char* finish_reason_name(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::Stop: return "stop";
+    case FinishReason::Length:
+    case FinishReason::Deadline: return "length";  // cut short: what there is stands
+    default: return nullptr;
+  }
+}
+
+size_t LogprobBuffer::text_size(int32_t token) const {
+  if (tokenizer_->type(token) == TokenType::Control && !keep_control_) return 0;
+  return tokenizer_->bytes(token).size();
+}
+
+void LogprobBuffer::push(const OutputDelta& delta, std::vector<TokenOutput>& out) {
+  for (const TokenOutput& token : delta.tokens) {
+    waiting_.push_back({generated_, token});
+    generated_ += text_size(token.token);
+  }
+  shown_ += delta.text.size();
+  const bool cut_by_stop = delta.stop_index >= 0;
+  const bool all = delta.finish != FinishReason::None && !cut_by_stop;
+  size_t due = 0;
+  while (due < waiting_.size() && (all || waiting_[due].begin < shown_))
+    out.push_back(std::move(waiting_[due++].token));
+  waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<ptrdiff_t>(due));
+}
+
+Choice::Choice(const ChoiceOptions& options, const Tokenizer& tokenizer)
+    : logprobs_(options.logprobs), token_ids_(options.token_ids), buffer_(tokenizer, options.keep_control) {
+  if (options.split_reasoning) splitter_.emplace(options.starts_in_reasoning);
+  if (options.parse_tools) {
+    tools_.emplace(options.parallel_tool_calls);
+    ToolCallParser::Output nothing;  // the prefix ends within the call: it announces nothing yet
+    tools_->push(options.forced_prefix, nothing);
+  }
+}
+
+ChoiceUpdate Choice::push(const OutputDelta& delta) {
+  ChoiceUpdate update;
+  const auto new_tokens = static_cast<int32_t>(delta.tokens.size());
+  tokens_ += new_tokens;
+  if (splitter_ && splitter_->inside()) reasoning_tokens_ += new_tokens;
+  finish_ = delta.finish;
+  take_text(delta.text, finished(), update);
+  if (logprobs_) buffer_.push(delta, update.logprobs);
+  if (token_ids_)
+    for (const TokenOutput& token : delta.tokens) update.token_ids.push_back(token.token);
+  return update;
+}
+
+void Choice::take_text(std::string_view text, bool last, ChoiceUpdate& update) {
+  std::string content;
+  if (splitter_) {
+    splitter_->push(text, update.reasoning, content);
+    if (last) splitter_->finish(update.reasoning, content);
+  } else {
+    content = text;
+  }
+  if (!tools_) {
+    update.content = std::move(content);
+    return;
+  }
+  ToolCallParser::Output out;
+  tools_->push(content, out);
+  if (last) tools_->finish(out);
+  update.content = std::move(out.content);
+  update.tool_calls = std::move(out.calls);
+}
+
+const char* Choice::finish_reason() const {
+  const char* name = finish_reason_name(finish_);
+  const bool called = tools_ && tools_->num_calls() > 0 && finish_ == FinishReason::Stop;
+  return called ? "tool_calls" : name;
+}
+
+}  // namespace qwend

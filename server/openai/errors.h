@@ -1,0 +1,31 @@
+// The errors that a request can meet, by name: one place for their wording, status and code.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "server/openai/error.h"
+
+namespace qwend {
+
+using Problem = std::optional<ApiError>;  // what is wrong, if anything
+
+ApiError invalid_json(std::string message);
+ApiError missing_parameter(std::string param);
+ApiError invalid_type(std::string param, std::string_view expected, std::string_view got);
+ApiError invalid_value(std::string param, std::string_view what);  // message: "PARAM WHAT."
+// Known, but this server can't do it and leaving it out would change the answer.
+ApiError unsupported(std::string param, std::string_view what);
+ApiError unknown_parameter(std::string param);
+ApiError model_not_found(std::string_view model);
+ApiError context_length_exceeded(std::string_view param, int64_t prompt_tokens, int64_t max_model_len);
+
+ApiError overloaded(std::string message);      // 429: the queue is full
+ApiError queue_timeout();                      // 503: waited too long to start
+ApiError draining();                           // 503: shutting down
+ApiError engine_failed(std::string message);   // 500: this request was in flight
+ApiError engine_dead();                        // 503: nothing can be served until a restart
+ApiError internal_error(std::string message);  // 500
+
+}  // namespace qwend

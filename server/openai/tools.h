@@ -1,0 +1,30 @@
+// tools and tool_choice: what the model may call, and whether it must.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "server/openai/fields.h"
+
+namespace qwend {
+
+inline constexpr size_t kMaxTools = 128;
+
+enum class ToolMode {
+  None,  // no tools, or hidden from the model: output is not searched for calls
+  Auto,
+  Required,  // the answer starts with a call
+  Named,     // … of this function
+};
+
+struct ToolSettings {
+  std::vector<Value>
+      tools;  // as the client sent them, less those that tool_choice hides: what the template prints
+  ToolMode mode = ToolMode::None;
+  std::string forced_name;  // with Named
+};
+
+// Either may be nullptr (absent). Names must be unique and match [A-Za-z0-9_-]{1,64}; parameters must be an
+// object.
+Result<ToolSettings, ApiError> parse_tools(const Value* tools, const Value* tool_choice);
+
+}  // namespace qwend

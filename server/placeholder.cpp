@@ -1,1 +1,0 @@
-namespace qwend { int server_layer = 0; }
