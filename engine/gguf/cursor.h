@@ -9,17 +9,22 @@
 #include <type_traits>
 
 #include "engine/error.h"
+#include "engine/gguf/printable.h"
 
 namespace qwend::gguf {
 
 // Reads forwards and never past the end; every failure is a LoadError "FILE: SECTION at byte OFFSET: WHAT".
-// The caller names the section it is in ("header", "tensor info 3"). The bytes and the file's name must
+// The bytes and the file's name must
 // outlive it.
 class Cursor {
  public:
   Cursor(std::span<const std::byte> bytes, const std::string& file) : bytes_(bytes), file_(&file) {}
 
-  void enter(std::string section) { section_ = std::move(section); }
+  // Where the reader is now, for messages: "header", "tensor info 3", "tensor "blk.0.attn_q.weight"".
+  void enter(const char* section) { enter(section, 0, {}); }
+  void enter(const char* section, uint64_t number) { enter(section, number, {}); }
+  void enter(const char* section, std::string_view name) { enter(section, 0, name); }
+
   size_t position() const { return position_; }
   size_t remaining() const { return bytes_.size() - position_; }
   const std::byte* here() const { return bytes_.data() + position_; }
@@ -56,13 +61,28 @@ class Cursor {
   }
 
   [[noreturn]] void fail(size_t offset, const std::string& what) const {
-    throw LoadError(*file_ + ": " + section_ + " at byte " + std::to_string(offset) + ": " + what);
+    std::string place = section_;
+    if (!name_.empty()) {
+      place += " " + quoted(name_);
+    } else if (number_ > 0) {
+      place += " " + std::to_string(number_);
+    }
+    throw LoadError(*file_ + ": " + place + " at byte " + std::to_string(offset) + ": " + what);
   }
 
  private:
+  void enter(const char* section, uint64_t number, std::string_view name) {
+    section_ = section;
+    number_ = number;
+    name_ = name;
+  }
+
   std::span<const std::byte> bytes_;
   const std::string* file_;
-  std::string section_;
+  // Put together only when something fails: a file may have a million sections.
+  const char* section_ = "";
+  uint64_t number_ = 0;
+  std::string_view name_;
   size_t position_ = 0;
 };
 

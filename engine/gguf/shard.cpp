@@ -141,14 +141,14 @@ void read_array(Cursor& in, Entry& entry) {
 }
 
 Entry read_entry(Cursor& in, uint64_t number) {
-  in.enter("metadata entry " + std::to_string(number));
+  in.enter("metadata entry", number + 1);
   Entry entry = {};
   const size_t start = in.position();
   entry.key = in.read_string("the key", kMaxKeyLength);
   if (entry.key.empty()) in.fail(start, "the key is empty");
   if (entry.key.find('\0') != std::string_view::npos)
     in.fail(start, "the key " + quoted(entry.key) + " has a NUL in it");
-  in.enter("metadata key " + quoted(entry.key));
+  in.enter("metadata key", entry.key);
   entry.type = read_value_type(in, "the value type");
   entry.element_type = entry.type;
   const size_t offset = in.position();
@@ -220,7 +220,7 @@ const FormatInfo& read_format(Cursor& in) {
 }
 
 PlacedTensor read_tensor_info(Cursor& in, uint64_t number) {
-  in.enter("tensor info " + std::to_string(number));
+  in.enter("tensor info", number + 1);
   PlacedTensor tensor = {};
   tensor.info_position = in.position();
   tensor.info.name = in.read_string("the tensor name", kMaxTensorName);
@@ -228,7 +228,7 @@ PlacedTensor read_tensor_info(Cursor& in, uint64_t number) {
   if (tensor.info.name.find('\0') != std::string_view::npos) {
     in.fail(tensor.info_position, "the tensor name " + quoted(tensor.info.name) + " has a NUL in it");
   }
-  in.enter("tensor " + quoted(tensor.info.name));
+  in.enter("tensor", tensor.info.name);
   tensor.info.shape = read_shape(in);
   const FormatInfo& format = read_format(in);
   tensor.info.dtype = format.dtype;
@@ -248,7 +248,7 @@ PlacedTensor read_tensor_info(Cursor& in, uint64_t number) {
 // Offsets are relative to the data section, which starts at `data_start` in the file.
 void place(Cursor& in, PlacedTensor& tensor, std::span<const std::byte> bytes, uint64_t data_start,
            uint64_t alignment) {
-  in.enter("tensor " + quoted(tensor.info.name));
+  in.enter("tensor", tensor.info.name);
   if (tensor.offset % alignment != 0) {
     in.fail(tensor.info_position, "data offset " + std::to_string(tensor.offset) +
                                       " is not a multiple of the alignment " + std::to_string(alignment));
@@ -273,7 +273,7 @@ void check_overlaps(Cursor& in, const std::vector<PlacedTensor>& tensors) {
     const PlacedTensor& before = *by_offset[i - 1];
     const PlacedTensor& tensor = *by_offset[i];
     if (before.offset + before.info.bytes <= tensor.offset) continue;  // can't wrap: both lie in the file
-    in.enter("tensor " + quoted(tensor.info.name));
+    in.enter("tensor", tensor.info.name);
     in.fail(tensor.info_position, "its data (offset " + std::to_string(tensor.offset) +
                                       ") overlaps that of " + quoted(before.info.name) + " (offset " +
                                       std::to_string(before.offset) + ", " +
@@ -286,7 +286,7 @@ void check_names(Cursor& in, const std::vector<PlacedTensor>& tensors) {
   names.reserve(tensors.size());
   for (const PlacedTensor& tensor : tensors) names.add(tensor.info.name);
   if (const auto twin = names.finish()) {
-    in.enter("tensor " + quoted(tensors[*twin].info.name));
+    in.enter("tensor", tensors[*twin].info.name);
     in.fail(tensors[*twin].info_position, "is there twice");
   }
 }

@@ -122,7 +122,7 @@ class GgufWriter {
       mark("key:" + key.name + "/type");
       add(out, key.type);
       mark("key:" + key.name + "/value");
-      out.insert(out.end(), key.payload.begin(), key.payload.end());
+      append(out, key.payload.data(), key.payload.size());
     }
     uint64_t offset = 0;
     for (const Tensor& tensor : tensors_) {
@@ -141,7 +141,7 @@ class GgufWriter {
     if (!tensors_.empty()) out.resize(padded(out.size()));
     mark("data");
     for (size_t i = 0; i < tensors_.size(); ++i) {
-      out.insert(out.end(), tensors_[i].data.begin(), tensors_[i].data.end());
+      append(out, tensors_[i].data.data(), tensors_[i].data.size());
       if (i + 1 < tensors_.size()) out.resize(padded(out.size()));
     }
     return image;
@@ -164,15 +164,18 @@ class GgufWriter {
   // Every alignment in the file is relative to a start that is itself aligned.
   size_t padded(size_t size) const { return (size + alignment_ - 1) / alignment_ * alignment_; }
 
+  static void append(Bytes& out, const void* data, size_t size) {
+    if (size == 0) return;
+    out.resize(out.size() + size);
+    std::memcpy(out.data() + out.size() - size, data, size);
+  }
   template <class T>
   static void add(Bytes& out, T value) {
-    const auto* begin = reinterpret_cast<const std::byte*>(&value);
-    out.insert(out.end(), begin, begin + sizeof value);
+    append(out, &value, sizeof value);
   }
   static void add_string(Bytes& out, std::string_view text) {
     add(out, static_cast<uint64_t>(text.size()));
-    const auto* begin = reinterpret_cast<const std::byte*>(text.data());
-    out.insert(out.end(), begin, begin + text.size());
+    append(out, text.data(), text.size());
   }
   static Bytes array_head(Type type, size_t count) {
     Bytes payload;
