@@ -10,14 +10,16 @@
 
 namespace qwend {
 
-// Thread-safe. The engine pushes (never blocks); one consumer waits. The number of queued deltas is bounded by max_tokens * n.
-// Consecutive deltas of the same sequence may be merged by the consumer's take_all().
+// Thread-safe. The engine pushes, and never waits for a reader: the lock is only ever held for a push or a
+// swap. One consumer takes. A reader that does not come costs memory, bounded by max_tokens * n deltas.
 class OutputStream {
  public:
   explicit OutputStream(RequestId id) : id_(id) {}
   RequestId id() const { return id_; }
   void push(OutputDelta delta);
-  // Waits until something is there or the time has passed; all that is queued, in order.
+  // Waits until something is there or the time has passed; all that is queued, in order, and empty after the
+  // timeout. Neighbours of the same sequence are merged into one delta, so a late reader catches up in large
+  // pieces.
   std::deque<OutputDelta> take_all(std::chrono::milliseconds timeout);
 
  private:

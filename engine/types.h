@@ -31,7 +31,7 @@ struct SamplingParams {
 
 struct StopCriteria {
   int32_t max_tokens = 0;  // > 0 (0 allowed only with prompt log-probabilities: nothing is generated)
-  int32_t min_tokens = 0;  // stop tokens are banned below it
+  int32_t min_tokens = 0;  // below it stop tokens are banned and stop strings do not count
   bool ignore_eos = false;
   std::vector<int32_t> stop_token_ids;  // besides the model's own
   std::vector<std::string> stop;        // strings
@@ -42,49 +42,52 @@ struct GenerationRequest {
   std::vector<int32_t> prompt;  // >= 1 token, all in [0, vocab)
   SamplingParams sampling;
   StopCriteria stop;
-  int32_t n = 1;                 // sequences; they share the prompt's blocks
-  bool keep_control_tokens = false;   // show control tokens as text
-  int32_t prompt_logprobs = -1;  // >= 0: log-probability of each prompt token and the top k (echo)
-  bool use_prefix_cache = true;
-  uint64_t cache_salt = 0;       // requests share prefixes only with the same salt
-  int32_t priority = 0;          // lower first
+  int32_t n = 1;                     // sequences; they share the prompt's blocks
+  bool keep_control_tokens = false;  // show control tokens as text
+  int32_t prompt_logprobs = -1;      // >= 0: log-probability of each prompt token and the top k (echo)
+  bool use_prefix_cache = true;      // false: shares blocks only among its own n sequences
+  uint64_t cache_salt = 0;           // requests share prefixes only with the same salt
+  int32_t priority = 0;              // lower first; one level is worth 10 s of waiting
   std::optional<Clock::time_point> deadline;        // of the whole request
   std::optional<Clock::time_point> queue_deadline;  // must be running by then
 };
 
 enum class FinishReason : uint8_t {
-  None,        // still running
-  Stop,        // end-of-sequence token or stop string
-  Length,      // max_tokens or the context is full
+  None,    // still running
+  Stop,    // end-of-sequence token or stop string
+  Length,  // max_tokens or the context is full
   Cancelled,
-  Deadline,    // total deadline passed while running: tokens so far stand
-  QueueTimeout,
-  Error,       // the engine failed; see OutputDelta::error
+  Deadline,      // total deadline passed while running: tokens so far stand
+  QueueTimeout,  // a deadline passed before the request first ran. One delta for all n sequences
+  Error,         // the engine failed; see OutputDelta::error. One delta for all n sequences
 };
 
 struct TokenOutput {
   int32_t token = 0;
-  float logprob = 0.0f;             // valid when asked for
+  float logprob = 0.0f;  // valid when asked for
   std::vector<TokenLogprob> top;
 };
 
 struct Usage {
   int32_t prompt_tokens = 0;
   int32_t cached_tokens = 0;
-  int32_t completion_tokens = 0;   // of all n sequences together
+  int32_t completion_tokens = 0;  // of all n sequences together
 };
 
 struct Timings {  // milliseconds
   double queue_ms = 0, prompt_ms = 0, ttft_ms = 0, predicted_ms = 0;
 };
 
-// What one step added to one sequence. `text` is complete UTF-8 with stop strings and their possible beginnings removed;
-// it may be empty while tokens is not (text held back), and the other way round at the end.
+// What one or more steps added to one sequence. `text` is complete UTF-8 with stop strings and their possible
+// beginnings removed; it may be empty while tokens is not (text held back), and the other way round at the
+// end.
 struct OutputDelta {
   int32_t index = 0;  // which of the n sequences
   std::string text;
-  std::vector<TokenOutput> tokens;  // includes the final stop token only when include_stop_in_output
-  std::vector<TokenOutput> prompt_logprobs;  // once, in the first delta of index 0, when asked for (first entry: no logprob)
+  std::vector<TokenOutput>
+      tokens;  // all generated, but the final stop token only when include_stop_in_output
+  std::vector<TokenOutput>
+      prompt_logprobs;  // once, in the first delta of index 0, when asked for (first entry: no logprob)
   FinishReason finish = FinishReason::None;
   int32_t stop_index = -1;  // which stop string ended it
   std::string error;        // message when finish == Error
@@ -96,7 +99,7 @@ struct OutputDelta {
 
 // Facts about the loaded model that API layers show.
 struct ModelInfo {
-  std::string id;             // alias under which it is served
+  std::string id;  // alias under which it is served
   std::string path;
   std::string architecture;
   int64_t num_params = 0;
@@ -104,8 +107,8 @@ struct ModelInfo {
   int32_t vocab_size = 0;
   int32_t max_model_len = 0;  // longest prompt + output served
   int32_t trained_context = 0;
-  std::string quantisation;   // e.g. "Q8_0" (most common weight format)
-  int64_t created = 0;        // unix seconds
+  std::string quantisation;         // e.g. "Q8_0" (most common weight format)
+  int64_t created = 0;              // unix seconds
   SamplingParams default_sampling;  // the file's general.sampling.*, else the family's recommendation
 };
 

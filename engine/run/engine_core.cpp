@@ -1,0 +1,226 @@
+#include "engine/run/engine_core.h"
+
+#include <stdexcept>
+
+#include "kernels/check.h"
+
+namespace qwend {
+namespace {
+
+// Rows of the vocabulary that are padding: no text belongs to them.
+std::vector<int32_t> padding_tokens(const Tokenizer& tokenizer, int32_t vocab_size) {
+  std::vector<int32_t> padding;
+  for (int32_t token = 0; token < vocab_size; ++token) {
+    if (token >= tokenizer.size() || tokenizer.type(token) == TokenType::Unused) padding.push_back(token);
+  }
+  return padding;
+}
+
+}  // namespace
+
+EngineCore::EngineCore(const EngineConfig& config, StepExecutor& executor, const Tokenizer& tokenizer)
+    : executor_(executor),
+      tokenizer_(tokenizer),
+      vocab_size_(executor.vocab_size()),
+      never_drawn_(padding_tokens(tokenizer, vocab_size_)),
+      prefix_cache_(config.prefix_cache),
+      blocks_(config.num_kv_blocks, config.block_size),
+      scheduler_({config.max_seqs, config.max_batch_tokens, config.prompt_logit_rows}, blocks_),
+      batch_(config.block_size, never_drawn_) {}
+
+void EngineCore::add(std::unique_ptr<ActiveRequest> request) {
+  ActiveRequest& r = *request;
+  if (r.params.stop.min_tokens > 0) {
+    const StopCriteria& stop = r.params.stop;
+    r.banned_below_min = never_drawn_;
+    auto ban = [&](auto tokens) {
+      r.banned_below_min.insert(r.banned_below_min.end(), tokens.begin(), tokens.end());
+    };
+    if (!stop.ignore_eos) ban(tokenizer_.stop_tokens());
+    ban(std::span(stop.stop_token_ids));
+  }
+  if (!prefix_cache_) {
+    for (Sequence& sequence : r.sequences) sequence.domain.private_to = r.id;
+  }
+  requests_.emplace(r.id, std::move(request));
+  scheduler_.add(r.sequences.front());  // the others follow once the prompt they share has been computed
+}
+
+void EngineCore::cancel(RequestId id) {
+  const auto found = requests_.find(id);
+  if (found != requests_.end()) end(*found->second, FinishReason::Cancelled);
+}
+
+void EngineCore::expire(Clock::time_point now) {
+  const auto passed = [now](const std::optional<Clock::time_point>& deadline) {
+    return deadline && *deadline <= now;
+  };
+  std::vector<ActiveRequest*> expired;  // ending one changes requests_
+  for (const auto& [id, request] : requests_) {
+    const bool in_queue = !request->started() && passed(request->params.queue_deadline);
+    if (in_queue || passed(request->params.deadline)) expired.push_back(request.get());
+  }
+  for (ActiveRequest* r : expired)
+    end(*r, r->started() ? FinishReason::Deadline : FinishReason::QueueTimeout);
+}
+
+void EngineCore::end_all(FinishReason reason, const std::string& error) {
+  while (!requests_.empty()) end(*requests_.begin()->second, reason, error);
+}
+
+void EngineCore::step() {
+  const Clock::time_point begin = Clock::now();
+  const Schedule schedule = scheduler_.schedule();
+  CHECK(!schedule.chunks.empty());
+  note_start(schedule, begin);
+  batch_.build(schedule);
+  commit(schedule, executor_.run(batch_.input(), batch_.rows()));
+
+  counters_.last_step_seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  counters_.step_seconds_sum += counters_.last_step_seconds;
+  counters_.last_step_tokens = schedule.num_tokens;
+  counters_.preemptions += schedule.num_preempted;
+  ++counters_.steps;
+}
+
+void EngineCore::note_start(const Schedule& schedule, Clock::time_point now) {
+  for (const ScheduledChunk& chunk : schedule.chunks) {
+    ActiveRequest& request = *chunk.sequence->request;
+    if (request.started()) continue;
+    request.started_at = now;
+    request.queued.release();
+    request.usage.cached_tokens = chunk.sequence->num_computed_tokens;
+    counters_.prefix_queries += request.usage.prompt_tokens;
+    counters_.prefix_hits += request.usage.cached_tokens;
+  }
+}
+
+void EngineCore::commit(const Schedule& schedule, std::vector<SampledToken> sampled) {
+  const auto targets = batch_.targets();
+  if (sampled.size() != targets.size())
+    throw std::runtime_error("the executor returned the wrong number of tokens");
+  for (const ScheduledChunk& chunk : schedule.chunks) {
+    scheduler_.commit(chunk);
+    ActiveRequest& request = *chunk.sequence->request;
+    const bool done = chunk.sequence->num_computed_tokens >= chunk.sequence->num_prompt_tokens();
+    if (done && !request.prompt_computed()) prompt_computed(request);
+  }
+  for (size_t row = 0; row < targets.size(); ++row) {
+    auto& [sequence, position, is_prompt_logprob] = targets[row];
+    if (is_prompt_logprob) {
+      sequence->num_prompt_logits = position + 1;
+      sequence->request->prompt_logprobs.push_back(
+          {sampled[row].token, sampled[row].logprob, std::move(sampled[row].top)});
+    } else {
+      add_token(*sequence, std::move(sampled[row]));
+    }
+  }
+  for (const ScheduledChunk& chunk : schedule.chunks) {  // nothing to generate: the prompt was all
+    ActiveRequest& request = *chunk.sequence->request;
+    if (request.params.stop.max_tokens == 0 && request.prompt_computed()) end(request, FinishReason::Length);
+  }
+}
+
+// The siblings find the prompt's full blocks through the prefix index, and compute its tail themselves.
+void EngineCore::prompt_computed(ActiveRequest& request) {
+  request.prompt_done_at = Clock::now();
+  counters_.prompt_tokens += request.usage.prompt_tokens;
+  if (request.params.stop.max_tokens == 0) return;
+  for (size_t i = 1; i < request.sequences.size(); ++i) scheduler_.add(request.sequences[i]);
+}
+
+void EngineCore::add_token(Sequence& sequence, SampledToken sampled) {
+  if (sampled.token < 0 || sampled.token >= vocab_size_)
+    throw std::runtime_error("the executor drew an unknown token");
+  ActiveRequest& request = *sequence.request;
+  if (request.first_token_at == Clock::time_point{}) request.first_token_at = Clock::now();
+  sequence.output.push_back(sampled.token);
+  ++request.usage.completion_tokens;
+  ++counters_.generation_tokens;
+  OutputDelta delta = request.outputs[sequence.index].push(std::move(sampled));
+  if (delta.finish != FinishReason::None) end_sequence(sequence, delta.finish);
+  emit(request, sequence.index, std::move(delta));
+}
+
+// Ends what is left of a request. Each sequence gets its own last delta; an error, and a request that never
+// ran, is told once.
+void EngineCore::end(ActiveRequest& request, FinishReason reason, const std::string& error) {
+  const bool told_once = reason == FinishReason::Error || reason == FinishReason::QueueTimeout;
+  for (Sequence& sequence : request.sequences) {
+    if (sequence.state == Sequence::State::Finished) continue;
+    OutputDelta delta;
+    if (!told_once) delta = request.outputs[sequence.index].finish(reason);
+    delta.finish = reason;
+    delta.error = error;
+    end_sequence(sequence, reason);
+    if (!told_once || request.num_unfinished == 0) emit(request, sequence.index, std::move(delta));
+  }
+}
+
+void EngineCore::end_sequence(Sequence& sequence, FinishReason reason) {
+  scheduler_.remove(sequence);
+  --sequence.request->num_unfinished;
+  switch (reason) {
+    case FinishReason::Stop: ++counters_.finished_stop; break;
+    case FinishReason::Length: ++counters_.finished_length; break;
+    case FinishReason::Cancelled: ++counters_.finished_cancelled; break;
+    case FinishReason::Deadline:
+    case FinishReason::QueueTimeout: ++counters_.finished_deadline; break;
+    case FinishReason::Error: ++counters_.finished_error; break;
+    case FinishReason::None: CHECK(false);
+  }
+}
+
+void EngineCore::emit(ActiveRequest& request, int32_t index, OutputDelta delta) {
+  delta.index = index;
+  if (index == 0 && request.prompt_computed())
+    delta.prompt_logprobs = std::exchange(request.prompt_logprobs, {});
+  if (request.num_unfinished == 0) {
+    delta.last = true;
+    delta.usage = request.usage;
+    delta.timings = request.timings(Clock::now());
+  }
+  outbox_.emplace_back(request.stream, std::move(delta));
+  if (request.num_unfinished > 0) return;
+  const auto found = requests_.find(request.id);
+  ended_.push_back(std::move(found->second));
+  requests_.erase(found);
+}
+
+void EngineCore::publish() {
+  ended_.clear();  // first: whoever reads the last delta finds the engine without the request
+  for (auto& [stream, delta] : outbox_) stream->push(std::move(delta));
+  outbox_.clear();
+}
+
+EngineStats EngineCore::stats() const {
+  EngineStats stats = counters_;
+  stats.running = scheduler_.num_running();
+  stats.waiting = scheduler_.num_waiting();
+  stats.blocks_total = blocks_.num_blocks();
+  stats.blocks_used = blocks_.num_used();
+  stats.blocks_cached = blocks_.num_cached();
+  stats.blocks_free = blocks_.num_free();
+  return stats;
+}
+
+std::string EngineCore::check() const {
+  std::vector<const Sequence*> sequences;
+  int32_t waiting = 0, running = 0;
+  for (const auto& [id, request] : requests_) {
+    int32_t unfinished = 0;
+    for (const Sequence& sequence : request->sequences) {
+      sequences.push_back(&sequence);
+      unfinished += sequence.state != Sequence::State::Finished;
+      waiting += sequence.state == Sequence::State::Waiting;
+      running += sequence.state == Sequence::State::Running;
+    }
+    if (unfinished != request->num_unfinished || unfinished == 0) return "a request miscounts its sequences";
+  }
+  if (waiting != scheduler_.num_waiting()) return "waiting sequences belong to no request";
+  if (running != scheduler_.num_running()) return "running sequences belong to no request";
+  const std::string scheduler = scheduler_.check();
+  return !scheduler.empty() ? scheduler : blocks_.check(sequences);
+}
+
+}  // namespace qwend
