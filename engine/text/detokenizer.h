@@ -4,15 +4,18 @@
 #include <string>
 
 #include "engine/text/tokenizer.h"
+#include "engine/text/utf8.h"
 
 namespace qwend {
 
-// One a sequence; one thread at a time. push() returns the text that became complete; an incomplete
-// UTF-8 tail is held back. flush() returns what is left, invalid bytes as U+FFFD.
+// One a sequence; one thread at a time. push() returns the text that became complete: an incomplete
+// UTF-8 tail is held back, bytes that can no longer become valid are U+FFFD. flush() returns what is left as
+// U+FFFD. All text joined equals Tokenizer::decode of all tokens. The tokenizer must outlive the detokenizer.
 class Detokenizer {
  public:
-  Detokenizer(const Tokenizer& tokenizer, bool keep_control) : tokenizer_(&tokenizer), keep_control_(keep_control) {}
-  std::string push(int32_t token);
+  Detokenizer(const Tokenizer& tokenizer, bool keep_control)
+      : tokenizer_(&tokenizer), keep_control_(keep_control) {}
+  std::string push(int32_t token);  // token must be in [0, tokenizer.size())
   std::string flush();
 
  private:
@@ -20,9 +23,5 @@ class Detokenizer {
   bool keep_control_;
   std::string pending_;  // at most 3 bytes
 };
-
-// Replaces each maximal invalid sequence by U+FFFD (Unicode 15, section 3.9). Returns the length of
-// an incomplete but so far valid tail through `incomplete_tail` instead of replacing it when that is not null.
-std::string sanitize_utf8(std::string_view bytes, size_t* incomplete_tail = nullptr);
 
 }  // namespace qwend
