@@ -1,0 +1,95 @@
+#include "kernels/cpu/kv_cache.h"
+
+#include <cstdlib>
+#include <limits>
+#include <new>
+#include <stdexcept>
+#include <string>
+
+#include "kernels/check.h"
+#include "kernels/cpu/attention.h"
+#include "kernels/cpu/vector_ops.h"
+
+namespace qwend::cpu {
+
+CpuKvCache::CpuKvCache(const KvCacheSpec& spec) : spec_(spec) {
+  if (spec.num_layers <= 0 || spec.num_blocks <= 0 || spec.num_kv_heads <= 0 || spec.head_dim <= 0) {
+    throw std::invalid_argument("KV cache: every size must be positive");
+  }
+  if (spec.head_dim > kMaxHeadDim) {
+    throw std::invalid_argument("KV cache: head_dim " + std::to_string(spec.head_dim) + " is larger than " +
+                                std::to_string(kMaxHeadDim));
+  }
+  if (spec.block_size <= 0 || spec.block_size % kKeyTile != 0) {
+    throw std::invalid_argument("KV cache: block size " + std::to_string(spec.block_size) +
+                                " is not a multiple of " + std::to_string(kKeyTile));
+  }
+  value_stride_ = (spec.head_dim + 15) / 16 * 16;
+  key_head_elements_ = static_cast<int64_t>(spec.block_size) * spec.head_dim;
+  value_head_elements_ = static_cast<int64_t>(spec.block_size) * value_stride_;
+  // Sizes that can't wrap: at most 2^31 * 2^31 * ... is checked in floating point first.
+  const double bytes = static_cast<double>(key_head_elements_ + value_head_elements_) * element_bytes() *
+                       spec.num_kv_heads * spec.num_blocks * static_cast<double>(spec.num_layers);
+  if (bytes > static_cast<double>(std::numeric_limits<int64_t>::max() / 2)) throw std::bad_alloc();
+  // calloc: pages stay untouched, and so cost nothing, until a block is first written.
+  data_.reset(static_cast<std::byte*>(std::calloc(static_cast<size_t>(bytes), 1)));
+  if (data_ == nullptr) throw std::bad_alloc();
+}
+
+void CpuKvCache::Free::operator()(std::byte* p) const { std::free(p); }
+
+// Layer by layer: all key blocks, then all value blocks.
+std::byte* CpuKvCache::base(int32_t layer, bool values) const {
+  const int64_t heads = static_cast<int64_t>(spec_.num_blocks) * spec_.num_kv_heads;
+  int64_t elements = heads * (key_head_elements_ + value_head_elements_) * layer;
+  if (values) elements += heads * key_head_elements_;
+  return data_.get() + static_cast<size_t>(elements) * element_bytes();
+}
+
+KvHeadView CpuKvCache::head(int32_t layer, int32_t kv_head) const {
+  KvHeadView view;
+  view.keys = base(layer, false) + static_cast<size_t>(kv_head * key_head_elements_) * element_bytes();
+  view.values = base(layer, true) + static_cast<size_t>(kv_head * value_head_elements_) * element_bytes();
+  view.key_block_stride = key_head_elements_ * spec_.num_kv_heads;
+  view.value_block_stride = value_head_elements_ * spec_.num_kv_heads;
+  view.block_size = spec_.block_size;
+  view.head_dim = spec_.head_dim;
+  view.value_stride = value_stride_;
+  view.dtype = spec_.dtype;
+  return view;
+}
+
+namespace {
+// key: [hd] into lane `lane` of a transposed tile [hd][16]
+template <class E>
+void store_token(const E* key, const E* value, int32_t head_dim, E* key_tile, int32_t lane, E* value_row) {
+  for (int32_t d = 0; d < head_dim; ++d) key_tile[d * kKeyTile + lane] = key[d];
+  std::memcpy(value_row, value, static_cast<size_t>(head_dim) * sizeof(E));
+}
+}  // namespace
+
+void CpuKvCache::write(int32_t layer, int32_t kv_head, int32_t slot, const float* key, const float* value) {
+  const int32_t head_dim = spec_.head_dim;
+  const int64_t block = slot / spec_.block_size;
+  const int32_t token = slot % spec_.block_size;
+  CHECK(slot >= 0 && block < spec_.num_blocks);
+  const KvHeadView view = head(layer, kv_head);
+  const int64_t tile = block * view.key_block_stride + int64_t{token / kKeyTile} * kKeyTile * head_dim;
+  const int64_t row = block * view.value_block_stride + int64_t{token} * value_stride_;
+  const int32_t lane = token % kKeyTile;
+  auto at = [&]<class E>(const std::byte* p, int64_t i) {
+    return reinterpret_cast<E*>(const_cast<std::byte*>(p)) + i;
+  };
+  if (spec_.dtype == KvDType::F32) {
+    store_token(key, value, head_dim, at.operator()<float>(view.keys, tile), lane,
+                at.operator()<float>(view.values, row));
+    return;
+  }
+  uint16_t key_half[kMaxHeadDim], value_half[kMaxHeadDim];
+  vector_ops().to_half(key, head_dim, key_half);
+  vector_ops().to_half(value, head_dim, value_half);
+  store_token(key_half, value_half, head_dim, at.operator()<uint16_t>(view.keys, tile), lane,
+              at.operator()<uint16_t>(view.values, row));
+}
+
+}  // namespace qwend::cpu

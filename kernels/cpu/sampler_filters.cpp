@@ -1,0 +1,150 @@
+// top_k, typical_p, top_p, min_p. No full sort of the vocabulary: candidates are found by a scan with a
+// threshold and sorted only as far as they are needed.
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/cpu/sampler.h"
+#include "kernels/cpu/vector_ops.h"
+
+namespace qwend::cpu {
+
+namespace {
+
+bool heavier(const Candidate& a, const Candidate& b) {
+  return a.weight != b.weight ? a.weight > b.weight : a.token < b.token;
+}
+
+double total_weight(const std::vector<Candidate>& list) {
+  double total = 0.0;
+  for (const Candidate& c : list) total += static_cast<double>(c.weight);
+  return total;
+}
+
+// Keeps the shortest prefix, in `before` order, that holds at least `wanted` weight. Sorts in growing
+// portions.
+template <class T, class Before, class Weight>
+void keep_prefix(std::vector<T>& list, double wanted, Before before, Weight weight) {
+  double sum = 0.0;
+  for (size_t sorted = 0; sorted < list.size();) {
+    const size_t end = std::min(list.size(), std::max<size_t>(256, sorted * 8));
+    const auto from = list.begin() + static_cast<std::ptrdiff_t>(sorted);
+    const auto to = list.begin() + static_cast<std::ptrdiff_t>(end);
+    if (to != list.end()) std::nth_element(from, to, list.end(), before);
+    std::sort(from, to, before);
+    while (sorted < end) {
+      sum += static_cast<double>(weight(list[sorted++]));
+      if (sum >= wanted) return list.resize(sorted);
+    }
+  }
+}
+
+}  // namespace
+
+void Sampler::filter(const SamplingRow& row) {
+  const float scale = 1.0f / row.temperature;
+  const float top = vector_ops().max(scores_.data(), vocab_);
+  listed_ = true;
+  if (row.top_k > 0 && row.top_k < vocab_) {
+    select_largest(row.top_k, candidates_);
+    for (Candidate& c : candidates_) {
+      vector_ops().exp_sum(&scores_[static_cast<size_t>(c.token)], top, scale, 1, &c.weight);
+    }
+  } else {
+    const double total = vector_ops().exp_sum(scores_.data(), top, scale, vocab_, weights_.data());
+    if (row.typical_p >= 1.0f && row.top_p >= 1.0f) {
+      // The largest weight is e^0 = 1, so min_p is the least weight kept.
+      if (row.min_p > 0.0f) {
+        for (float& w : weights_) w = w >= row.min_p ? w : 0.0f;
+      }
+      listed_ = false;
+      return;
+    }
+    // top_p alone: weights below (1 - top_p) / V of the total add up to less than 1 - top_p of it, so the
+    // nucleus never needs one of them.
+    const double rest = 1.0 - static_cast<double>(row.top_p);
+    const double floor = row.typical_p < 1.0f ? 0.0 : rest * total / static_cast<double>(vocab_);
+    candidates_.clear();
+    for (int64_t t = 0; t < vocab_; ++t) {
+      const float weight = weights_[static_cast<size_t>(t)];
+      if (weight > 0.0f && static_cast<double>(weight) >= floor) {
+        candidates_.push_back({static_cast<int32_t>(t), weight});
+      }
+    }
+    if (row.typical_p >= 1.0f) {
+      keep_prefix(candidates_, static_cast<double>(row.top_p) * total, heavier,
+                  [](const Candidate& c) { return c.weight; });
+      if (row.min_p > 0.0f) keep_above(static_cast<double>(row.min_p));
+      return;
+    }
+  }
+  if (row.typical_p < 1.0f) keep_typical(static_cast<double>(row.typical_p));
+  if (row.top_p < 1.0f) keep_nucleus(static_cast<double>(row.top_p));
+  if (row.min_p > 0.0f) keep_above(static_cast<double>(row.min_p));
+}
+
+// The `count` largest scores above -inf, largest first, lowest id on a tie; weight is the score.
+void Sampler::select_largest(int32_t count, std::vector<Candidate>& out) const {
+  out.clear();
+  if (count <= 0) return;
+  constexpr int64_t kSpan = 128;  // skipped at once when its maximum is too small
+  const auto wanted = static_cast<size_t>(std::min<int64_t>(count, vocab_));
+  const size_t capacity = 2 * wanted + 256;
+  float threshold = -std::numeric_limits<float>::infinity();
+  for (int64_t begin = 0; begin < vocab_; begin += kSpan) {
+    const int64_t end = std::min(begin + kSpan, vocab_);
+    if (vector_ops().max(scores_.data() + begin, end - begin) <= threshold) continue;
+    for (int64_t t = begin; t < end; ++t) {
+      const float score = scores_[static_cast<size_t>(t)];
+      // A later token with the threshold's score loses to the earlier one that set it.
+      if (score > threshold) out.push_back({static_cast<int32_t>(t), score});
+    }
+    if (out.size() < capacity) continue;
+    std::nth_element(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(wanted - 1), out.end(), heavier);
+    out.resize(wanted);
+    threshold = out.back().weight;
+  }
+  const size_t kept = std::min(wanted, out.size());
+  std::partial_sort(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(kept), out.end(), heavier);
+  out.resize(kept);
+}
+
+// Locally typical sampling (Meister et al., 2023): tokens whose information is closest to the entropy.
+void Sampler::keep_typical(double share) {
+  struct Typical {
+    Candidate candidate;
+    double deviation;
+  };
+  const double total = total_weight(candidates_);
+  auto information = [&](const Candidate& c) {
+    return std::log(total) - std::log(static_cast<double>(c.weight));
+  };
+  double entropy = 0.0;
+  for (const Candidate& c : candidates_) {
+    if (c.weight > 0.0f) entropy += static_cast<double>(c.weight) / total * information(c);
+  }
+  std::vector<Typical> list;
+  list.reserve(candidates_.size());
+  for (const Candidate& c : candidates_) {
+    if (c.weight > 0.0f) list.push_back({c, std::abs(information(c) - entropy)});
+  }
+  auto closer = [](const Typical& a, const Typical& b) {
+    return a.deviation != b.deviation ? a.deviation < b.deviation : heavier(a.candidate, b.candidate);
+  };
+  keep_prefix(list, share * total, closer, [](const Typical& t) { return t.candidate.weight; });
+  candidates_.clear();
+  for (const Typical& t : list) candidates_.push_back(t.candidate);
+}
+
+void Sampler::keep_nucleus(double share) {
+  keep_prefix(candidates_, share * total_weight(candidates_), heavier,
+              [](const Candidate& c) { return c.weight; });
+}
+
+void Sampler::keep_above(double share_of_largest) {
+  float largest = 0.0f;
+  for (const Candidate& c : candidates_) largest = std::max(largest, c.weight);
+  const double least = share_of_largest * static_cast<double>(largest);
+  std::erase_if(candidates_, [&](const Candidate& c) { return static_cast<double>(c.weight) < least; });
+}
+
+}  // namespace qwend::cpu
