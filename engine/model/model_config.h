@@ -11,7 +11,7 @@ namespace qwend {
 
 // A Qwen variant is one row: which features its layers have. Features are never inferred from each other.
 struct Architecture {
-  std::string_view name;       // general.architecture
+  std::string_view name;  // general.architecture
   bool qkv_bias = false;
   bool qk_norm = false;
   bool moe = false;
@@ -19,6 +19,7 @@ struct Architecture {
   bool renormalise_experts = false;
 };
 const Architecture* find_architecture(std::string_view name);  // nullptr: unknown
+std::string supported_architectures();                         // "qwen2, qwen3, ..."
 
 enum class RopeScaling : uint8_t { None, Linear, Yarn };
 
@@ -34,7 +35,7 @@ RopeTable make_rope_table(const RopeConfig& rope);
 
 struct ModelConfig {
   const Architecture* arch = nullptr;
-  std::string name;            // general.name, or the file's name
+  std::string name;  // general.name, or the file's name
   int32_t num_layers = 0;
   int32_t embedding = 0;       // D
   int32_t num_heads = 0;       // H
@@ -46,8 +47,8 @@ struct ModelConfig {
   float norm_eps = 1e-6f;
   bool tied_output = false;
   RopeConfig rope;
-  MoeShape moe;                // when arch->moe
-  int32_t shared_ffn = 0;      // when arch->shared_expert
+  MoeShape moe;            // when arch->moe
+  int32_t shared_ffn = 0;  // when arch->shared_expert
   // Reads and validates; throws LoadError naming the key. Also checks every tensor of the tensor table
   // (name, shape rule, required): all mismatches are listed in one message.
   static ModelConfig from_gguf(const gguf::File& file);

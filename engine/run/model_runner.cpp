@@ -1,0 +1,37 @@
+#include "engine/model/qwen_model.h"
+#include "engine/run/step_executor.h"
+#include "kernels/check.h"
+
+namespace qwend {
+
+namespace {
+
+// The StepExecutor of the real engine. Members are destroyed in the reverse of this order: the model
+// before the backend that it refers to.
+class ModelRunner final : public StepExecutor {
+ public:
+  ModelRunner(std::unique_ptr<Backend> backend, std::unique_ptr<QwenModel> model, KvCachePtr kv)
+      : backend_(std::move(backend)), model_(std::move(model)), kv_(std::move(kv)) {
+    CHECK(backend_ != nullptr && model_ != nullptr && kv_ != nullptr);
+  }
+  int32_t vocab_size() const override { return model_->config().vocab; }
+  std::vector<SampledToken> run(const StepInput& input, std::span<const SamplingRow> rows) override {
+    model_->forward(input, *kv_);
+    return backend_->sample(rows);
+  }
+  std::vector<float> logits(int32_t row) override { return backend_->read_logits(row); }
+
+ private:
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<QwenModel> model_;
+  KvCachePtr kv_;
+};
+
+}  // namespace
+
+std::unique_ptr<StepExecutor> make_model_runner(std::unique_ptr<Backend> backend,
+                                                std::unique_ptr<QwenModel> model, KvCachePtr kv) {
+  return std::make_unique<ModelRunner>(std::move(backend), std::move(model), std::move(kv));
+}
+
+}  // namespace qwend
