@@ -1,0 +1,33 @@
+// Reference log-probabilities of small models, and where their files are.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace qwend::test {
+
+struct GoldenStep {
+  int32_t token = 0;
+  float logprob = 0.0f;
+  float margin = 0.0f;                         // to the second best
+  std::vector<std::pair<int32_t, float>> top;  // the 20 best; empty beyond the first steps
+};
+
+struct GoldenCase {
+  std::vector<int32_t> prompt;
+  std::vector<GoldenStep> steps;
+};
+
+struct GoldenVariant {
+  std::string model, format;  // "qwen3-qknorm", "q8_0"
+  std::string path;           // of the GGUF file
+  std::vector<GoldenCase> cases;
+  bool exact() const { return format == "f16"; }
+  float tolerance() const { return exact() ? 5e-4f : 3e-2f; }  // of a log-probability
+};
+
+// Empty when the reference data is not there.
+std::vector<GoldenVariant> load_goldens();
+
+}  // namespace qwend::test
