@@ -12,10 +12,13 @@
 #include <vector>
 
 #include "kernels/cpu/cpu_features.h"
+#include "kernels/cpu/page_memory.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/tensor.h"
 
 namespace qwend::cpu {
+
+struct KernelSet;
 
 // Weights repacked for the product. Immutable once packed, so any thread may read it. Movable.
 class PackedMatrix {
@@ -28,21 +31,39 @@ class PackedMatrix {
   int64_t rows() const { return rows_; }  // of one expert, all parts together
   int64_t cols() const { return cols_; }
   int64_t experts() const { return experts_; }
-  size_t bytes() const;
+  size_t bytes() const { return memory_.size(); }
 
   // dst[0..cols) = row `row` of expert `expert` in FP32: the embedding lookup.
   void dequantize_row(int64_t row, float* dst, int64_t expert = 0) const;
 
+  // A panel: up to 32 rows of one format, the unit of work (matmul_layout.h).
+  struct Panel {
+    DType dtype;
+    const std::byte* data;
+    int64_t first_row;  // of the matrix
+    int rows;           // that exist, 1..32
+  };
+  bool has_block_parts() const { return has_block_parts_; }
+  bool has_float_parts() const { return has_float_parts_; }
+  int64_t panels() const { return panels_; }  // of one expert; each part starts a new panel
+  Panel panel(int64_t index, int64_t expert) const;
+
  private:
-  friend class Matmul;
   struct Part {
     DType dtype;
-    int64_t rows;
-    std::vector<std::byte> data;
+    int64_t first_row, rows;
+    int64_t first_panel, panels;  // of one expert
+    size_t offset;                // of its panels in memory_, expert by expert
   };
   PackedMatrix() = default;
-  int64_t rows_ = 0, cols_ = 0, experts_ = 1;
+  template <class Format>
+  void pack_part(const Part& part, const HostMatrix& source, ThreadPool& pool);
+  const std::byte* panel_data(const Part& part, int64_t expert, int64_t panel_of_part) const;
+
+  int64_t rows_ = 0, cols_ = 0, experts_ = 1, panels_ = 0;
+  bool has_block_parts_ = false, has_float_parts_ = false;
   std::vector<Part> parts_;
+  PageMemory memory_;
 };
 
 // Token rows to multiply: row i starts at data + (index ? index[i] : i) * stride.
@@ -80,7 +101,9 @@ class Matmul {
 
  private:
   ThreadPool& pool_;
-  Isa isa_;
+  const KernelSet& kernels_;
+  PageMemory units_, values_;        // activations of the current product, rounded and in FP32
+  std::vector<PageMemory> scratch_;  // one a worker
 };
 
 }  // namespace qwend::cpu

@@ -34,21 +34,28 @@ class ThreadPool {
              const_cast<void*>(static_cast<const void*>(&body)));
   }
 
-  // body(begin, end) over disjoint pieces of 0..count, each of `grain` items (the last may be shorter).
-  // Workers take the next piece when they have finished one, so a core that is slow or busy elsewhere does
-  // not hold up the rest. Which worker gets which piece varies: results must not depend on it.
-  // Runs on the caller alone when there is one piece.
+  // body(begin, end), or body(worker, begin, end), over disjoint pieces of 0..count, each of `grain` items
+  // (the last may be shorter). Workers take the next piece when they have finished one, so a core that is
+  // slow or busy elsewhere does not hold up the rest. Which worker gets which piece varies: results must not
+  // depend on it. Runs on the caller alone when there is one piece.
   template <class Body>
   void parallel_for(int64_t count, int64_t grain, Body&& body) {
+    auto call = [&](int worker, int64_t begin, int64_t end) {
+      if constexpr (std::is_invocable_v<Body, int, int64_t, int64_t>) {
+        body(worker, begin, end);
+      } else {
+        body(begin, end);
+      }
+    };
     if (count <= grain || size() == 1) {
-      if (count > 0) body(int64_t{0}, count);
+      if (count > 0) call(0, 0, count);
       return;
     }
     next_piece_.store(size(), std::memory_order_relaxed);
     run([&](int worker) {
       for (int64_t piece = worker; piece * grain < count;
            piece = next_piece_.fetch_add(1, std::memory_order_relaxed)) {
-        body(piece * grain, std::min(count, (piece + 1) * grain));
+        call(worker, piece * grain, std::min(count, (piece + 1) * grain));
       }
     });
   }

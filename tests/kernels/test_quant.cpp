@@ -67,8 +67,8 @@ Element element(DType type, const uint8_t* b, int e) {
     case DType::Q5_1: return {half_at(b) * (nibble(b + 8, e) + 16 * bit(b + 4, e)), half_at(b + 2)};
     case DType::IQ4_NL: return {half_at(b) * kCodebook[nibble(b + 2, e)]};
     case DType::Q2_K:
-      return {half_at(b + 80) * (b[k] & 15) * (b[16 + 32 * n + l] >> 2 * r & 3) -
-              half_at(b + 82) * (b[k] >> 4)};
+      return {half_at(b + 80) * (b[k] & 15) * (b[16 + 32 * n + l] >> 2 * r & 3),
+              -half_at(b + 82) * (b[k] >> 4)};
     case DType::Q3_K: {
       const uint8_t* sc = b + 96;
       const int low = k < 8 ? sc[k] & 15 : sc[k - 8] >> 4, high = sc[8 + k % 4] >> 2 * (k / 4) & 3;

@@ -1,0 +1,61 @@
+// The inner kernels of one instruction set, as a table of functions over panels (matmul_layout.h).
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/cpu/cpu_features.h"
+#include "kernels/cpu/matmul_layout.h"
+#include "kernels/tensor.h"
+
+namespace qwend::cpu {
+
+// 32 activations of a token rounded to 8 bits: x[i] = d * q[i], |q| <= 127. One cache line.
+// Non-finite activations make d NaN, so that they reach the result.
+struct alignas(64) ActivationUnit {
+  int8_t q[kUnit];
+  float d;
+  int32_t negative_sum;           // -(q[0] + ... + q[31]), cancels the codes' zero point
+  int32_t negative_half_sums[2];  // the same for each 16
+  float scaled_sum;               // d * sum, multiplies minima
+  float scaled_half_sums[2];
+};
+static_assert(sizeof(ActivationUnit) == 64);
+
+inline constexpr size_t kNumDTypes = static_cast<size_t>(DType::IQ4_XS) + 1;
+inline constexpr int kMaxBlockTokens = 6;
+inline constexpr int kMaxFloatTokens = 12;
+
+// All kernels add to sums[token][32], over the given columns in ascending order: the same operations on a
+// (row, token) whatever else is computed beside it. Columns: a multiple of the format's block.
+struct BlockKernels {
+  using Product = void (*)(const std::byte* panel, int64_t cols, const ActivationUnit* x, float* sums);
+  Product one = nullptr;  // one token, unpacking in registers
+  // Rewrites a piece of a panel as bytes and FP32 scales, for use with many tokens; null if it is so already.
+  void (*expand)(const std::byte* panel, int64_t cols, std::byte* expanded) = nullptr;
+  int64_t expanded_unit_bytes = 0;  // for 32 columns
+  // [n]: for n tokens on the expanded panel. x: [unit][n].
+  Product many[kMaxBlockTokens + 1] = {};
+};
+struct FloatKernels {
+  // x: [column][n] for entry n.
+  using Product = void (*)(const std::byte* panel, int64_t cols, const float* x, float* sums);
+  Product many[kMaxFloatTokens + 1] = {};
+};
+
+struct KernelSet {
+  int block_tokens = 0;  // the most tokens of one BlockKernels call
+  int float_tokens = 0;
+  void (*quantize)(const float* x, int64_t cols, ActivationUnit* out, int64_t out_stride) = nullptr;
+  void (*swiglu)(const float* gate, const float* up, float* out) = nullptr;  // kPanelRows of each
+  BlockKernels block[kNumDTypes];                                            // by DType
+  FloatKernels floats[kNumDTypes];
+};
+
+// Requires isa <= best_isa().
+const KernelSet& kernel_set(Isa isa);
+
+const KernelSet& scalar_kernels();
+const KernelSet& avx2_kernels();
+const KernelSet& avx512_kernels();
+
+}  // namespace qwend::cpu

@@ -1,0 +1,450 @@
+// The kernels, written once over a vector type: each of matmul_scalar.cpp, matmul_avx2.cpp and
+// matmul_avx512.cpp defines `Simd` in an anonymous namespace and then includes this file.
+//
+// Everything here is in an anonymous namespace, and calls no inline function of another header: code
+// compiled for AVX-512 must never be the copy that the linker picks for the rest of the program.
+//
+// Simd: kWidth lanes of 32 bits (Int, Float), kBlockTokens, kFloatTokens, and the operations used below.
+// dot4(acc, codes, x): each lane adds the four products of unsigned code bytes by signed bytes.
+#pragma once
+#include "kernels/cpu/matmul_kernels.h"
+
+namespace qwend::cpu {
+namespace {
+
+using Int = Simd::Int;
+using Float = Simd::Float;
+using quant::SubScales;
+
+constexpr int kWidth = Simd::kWidth;
+constexpr int kLaneGroups = 2;                   // vectors of rows computed together
+constexpr int kPassRows = kLaneGroups * kWidth;  // rows of one pass over the panel
+constexpr int kPasses = kPanelRows / kPassRows;
+constexpr int kPrefetchBytes = 2048;
+
+#define QWEND_INLINE inline __attribute__((always_inline))
+#define QWEND_LAMBDA __attribute__((always_inline))
+
+// ---- codes
+
+// Bits of step `kStep` of a component of kBits, moved to bit kTo of each byte. planes: this pass's lanes.
+template <int kBits, int kStep, int kTo>
+QWEND_INLINE Int component(const std::byte* planes) {
+  constexpr int kFrom = kBits * (kStep / kBits);
+  const Int word = Simd::load(planes + kStep % kBits * kPlane);
+  if constexpr (kBits == 8) {
+    return word;
+  } else {
+    constexpr uint32_t kMask = ((1u << kBits) - 1) * 0x01010101u << kTo;
+    if constexpr (kFrom >= kTo) {
+      return Simd::bit_and(Simd::template shift_right<kFrom - kTo>(word),
+                           Simd::set1(static_cast<int32_t>(kMask)));
+    } else {
+      return Simd::bit_and(Simd::template shift_left<kTo - kFrom>(word),
+                           Simd::set1(static_cast<int32_t>(kMask)));
+    }
+  }
+}
+
+// The byte-sized codes of step kStep for kWidth rows.
+template <class F, int kStep>
+QWEND_INLINE Int step_codes(const std::byte* unit) {
+  using L = CodeLayout<F>;
+  Int codes = component<L::kLowBits, kStep, 0>(unit);
+  if constexpr (L::kHighBits > 0) {
+    codes = Simd::bit_or(codes, component<L::kHighBits, kStep, L::kLowBits>(unit + L::kLowBits * kPlane));
+  }
+  if constexpr (requires { F::kCodebook; }) codes = Simd::codebook(codes);
+  return codes;
+}
+
+// ---- scales
+
+// Integer sub-scale `value` of kWidth rows.
+template <class F>
+QWEND_INLINE Int sub_scale(const std::byte* planes, int value) {
+  using L = SubScaleLayout<F>;
+  if constexpr (F::kSubScales == SubScales::I8) {
+    return Simd::load_int8(planes + value * kPanelRows);
+  } else if constexpr (F::kSubScales == SubScales::U4) {
+    const Int both = Simd::load_uint8(planes + value % L::kGroups * kPanelRows);
+    return value < L::kGroups ? Simd::bit_and(both, Simd::set1(15)) : Simd::template shift_right<4>(both);
+  } else {
+    constexpr int kHalf = L::kNibblePlanes, kQuarter = L::kPairPlanes;
+    const Int nibbles = Simd::load_uint8(planes + value % kHalf * kPanelRows);
+    const Int pairs = Simd::load_uint8(planes + (kHalf + value % kQuarter) * kPanelRows);
+    const Int low =
+        value < kHalf ? Simd::bit_and(nibbles, Simd::set1(15)) : Simd::template shift_right<4>(nibbles);
+    const Int high = Simd::bit_and(Simd::shift_right_by(pairs, 2 * (value / kQuarter)), Simd::set1(3));
+    const Int six = Simd::bit_or(low, Simd::template shift_left<4>(high));
+    return F::kSubScales == SubScales::U6Minus32 ? Simd::sub(six, Simd::set1(32)) : six;
+  }
+}
+
+// FP32 scales (and minima) of a chunk's groups for the rows of a pass.
+template <class F>
+struct ChunkScales {
+  static constexpr int kGroups = F::kBlock / F::kGroup;
+  Float scale[kGroups][kLaneGroups];
+  Float minimum[F::kHasMin ? kGroups : 1][kLaneGroups];
+
+  // chunk: at the pass's first row, in units of rows: `row` is that row.
+  QWEND_INLINE void load(const std::byte* chunk, int row) {
+    using L = ChunkLayout<F>;
+    for (int r = 0; r < kLaneGroups; ++r, row += kWidth) {
+      const Float d = Simd::load_half(chunk + L::kD + 2 * row);
+      Float dmin = d;
+      if constexpr (F::kHasMin) dmin = Simd::load_half(chunk + L::kDmin + 2 * row);
+      if constexpr (F::kSubScales == SubScales::None) {
+        scale[0][r] = d;
+        if constexpr (F::kHasMin) minimum[0][r] = dmin;
+      } else {
+        const std::byte* planes = chunk + L::kSubScales + row;
+#pragma GCC unroll 16
+        for (int g = 0; g < kGroups; ++g) {
+          scale[g][r] = Simd::mul(d, Simd::to_float(sub_scale<F>(planes, g)));
+          if constexpr (F::kHasMin) {
+            minimum[g][r] = Simd::mul(dmin, Simd::to_float(sub_scale<F>(planes, kGroups + g)));
+          }
+        }
+      }
+    }
+  }
+};
+
+// ---- one unit of 32 columns
+
+// dots += the products of one step, for kTokens tokens.
+template <int kTokens, int kZero>
+QWEND_INLINE void add_step(const Int (&codes)[kLaneGroups], const ActivationUnit* x, int step,
+                           Int (&dots)[kLaneGroups][kTokens]) {
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t) {
+    const Int q = Simd::broadcast4(x[t].q + 4 * step);
+#pragma GCC unroll 2
+    for (int r = 0; r < kLaneGroups; ++r) dots[r][t] = Simd::template dot4<kZero>(dots[r][t], codes[r], q);
+  }
+}
+
+// Starts the integer sums of a group at minus the zero point's share.
+template <int kGroup, int kTokens, int kZero>
+QWEND_INLINE void start_dots(const ActivationUnit* x, int group, Int (&dots)[kLaneGroups][kTokens]) {
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t) {
+    const int32_t* sum = kGroup == kUnit ? &x[t].negative_sum : &x[t].negative_half_sums[group];
+    const Int start = Simd::template zero_point<kZero>(sum);
+#pragma GCC unroll 2
+    for (int r = 0; r < kLaneGroups; ++r) dots[r][t] = start;
+  }
+}
+
+// sums += scale * d * dots - minimum * (d * sum of q).
+template <int kGroup, bool kHasMin, int kTokens>
+QWEND_INLINE void finish_group(const Float* scale, const Float* minimum, const ActivationUnit* x, int group,
+                               const Int (&dots)[kLaneGroups][kTokens], Float (&sums)[kLaneGroups][kTokens]) {
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t) {
+    const Float d = Simd::broadcast(&x[t].d);
+#pragma GCC unroll 2
+    for (int r = 0; r < kLaneGroups; ++r) {
+      sums[r][t] = Simd::fma(Simd::to_float(dots[r][t]), Simd::mul(scale[r], d), sums[r][t]);
+    }
+    if constexpr (kHasMin) {
+      const Float sum = Simd::broadcast(kGroup == kUnit ? &x[t].scaled_sum : &x[t].scaled_half_sums[group]);
+#pragma GCC unroll 2
+      for (int r = 0; r < kLaneGroups; ++r) sums[r][t] = Simd::fnma(minimum[r], sum, sums[r][t]);
+    }
+  }
+}
+
+template <int kTokens>
+QWEND_INLINE void load_sums(const float* from, Float (&sums)[kLaneGroups][kTokens]) {
+  for (int t = 0; t < kTokens; ++t) {
+    for (int r = 0; r < kLaneGroups; ++r) sums[r][t] = Simd::load_float(from + t * kPanelRows + r * kWidth);
+  }
+}
+template <int kTokens>
+QWEND_INLINE void store_sums(const Float (&sums)[kLaneGroups][kTokens], float* to) {
+  for (int t = 0; t < kTokens; ++t) {
+    for (int r = 0; r < kLaneGroups; ++r) Simd::store_float(to + t * kPanelRows + r * kWidth, sums[r][t]);
+  }
+}
+
+template <int... kStep>
+struct Steps {};
+using FirstHalf = Steps<0, 1, 2, 3>;
+using SecondHalf = Steps<4, 5, 6, 7>;
+using AllSteps = Steps<0, 1, 2, 3, 4, 5, 6, 7>;
+
+// Packed weights by kTokens tokens, codes unpacked in registers.
+template <class F, int kTokens>
+void product_packed(const std::byte* panel, int64_t cols, const ActivationUnit* x, float* sums_out) {
+  using L = ChunkLayout<F>;
+  for (int pass = 0; pass < kPasses; ++pass) {
+    const int row = pass * kPassRows;
+    Float sums[kLaneGroups][kTokens];
+    load_sums(sums_out + row, sums);
+    const std::byte* chunk = panel;
+    const ActivationUnit* unit_x = x;
+    for (int64_t c = 0; c < cols; c += F::kBlock, chunk += L::kBytes) {
+      ChunkScales<F> scales;
+      scales.load(chunk, row);
+      const std::byte* unit = chunk + L::kCodes;
+      for (int u = 0; u < L::kUnits; ++u, unit_x += kTokens, unit += CodeLayout<F>::kUnitBytes) {
+        for (int line = 0; line < CodeLayout<F>::kUnitBytes; line += 64) {
+          __builtin_prefetch(unit + kPrefetchBytes + line);
+        }
+        auto add_steps = [&]<int... kStep>(Steps<kStep...>, Int(&dots)[kLaneGroups][kTokens]) QWEND_LAMBDA {
+          (
+              [&]() QWEND_LAMBDA {
+                Int codes[kLaneGroups];
+                for (int r = 0; r < kLaneGroups; ++r) {
+                  codes[r] = step_codes<F, kStep>(unit + 4 * (row + r * kWidth));
+                }
+                add_step<kTokens, F::kZero>(codes, unit_x, kStep, dots);
+              }(),
+              ...);
+        };
+        auto add_group = [&](auto steps, int group) QWEND_LAMBDA {
+          Int dots[kLaneGroups][kTokens];
+          start_dots<F::kGroup, kTokens, F::kZero>(unit_x, group, dots);
+          add_steps(steps, dots);
+          const int g = u * (kUnit / F::kGroup) + group;
+          finish_group<F::kGroup, F::kHasMin, kTokens>(scales.scale[g], scales.minimum[F::kHasMin ? g : 0],
+                                                       unit_x, group, dots, sums);
+        };
+        if constexpr (F::kGroup == kUnit) {
+          add_group(AllSteps{}, 0);
+        } else {
+          add_group(FirstHalf{}, 0);
+          add_group(SecondHalf{}, 1);
+        }
+      }
+    }
+    store_sums(sums, sums_out + row);
+  }
+}
+
+// ---- expanded panels: for each unit, FP32 scales [group][32], minima likewise, then 8 planes of byte codes.
+
+template <int kGroup, bool kHasMin>
+struct ExpandedUnit {
+  static constexpr int kGroups = kUnit / kGroup;
+  static constexpr int kMinima = kGroups * kPlane;
+  static constexpr int kCodes = kMinima * (kHasMin ? 2 : 1);
+  static constexpr int kBytes = kCodes + kSteps * kPlane;
+};
+
+template <class F>
+void expand(const std::byte* panel, int64_t cols, std::byte* expanded) {
+  using L = ChunkLayout<F>;
+  using E = ExpandedUnit<F::kGroup, F::kHasMin>;
+  for (int64_t c = 0; c < cols; c += F::kBlock, panel += L::kBytes, expanded += L::kUnits * E::kBytes) {
+    for (int row = 0; row < kPanelRows; row += kPassRows) {
+      ChunkScales<F> scales;
+      scales.load(panel, row);
+      for (int u = 0; u < L::kUnits; ++u) {
+        std::byte* to = expanded + u * E::kBytes;
+        for (int r = 0; r < kLaneGroups; ++r) {
+          const int lane = 4 * (row + r * kWidth);
+          for (int g = 0; g < E::kGroups; ++g) {
+            auto* out = reinterpret_cast<float*>(to + g * kPlane + lane);
+            Simd::store_float(out, scales.scale[u * E::kGroups + g][r]);
+            if constexpr (F::kHasMin) {
+              out = reinterpret_cast<float*>(to + E::kMinima + g * kPlane + lane);
+              Simd::store_float(out, scales.minimum[u * E::kGroups + g][r]);
+            }
+          }
+          const std::byte* unit = panel + L::kCodes + u * CodeLayout<F>::kUnitBytes + lane;
+          [&]<int... kStep>(Steps<kStep...>) QWEND_LAMBDA {
+            (Simd::store(to + E::kCodes + kStep * kPlane + lane, step_codes<F, kStep>(unit)), ...);
+          }
+          (AllSteps{});
+        }
+      }
+    }
+  }
+}
+
+template <int kGroup, bool kHasMin, int kZero, int kTokens>
+void product_expanded(const std::byte* panel, int64_t cols, const ActivationUnit* x, float* sums_out) {
+  using E = ExpandedUnit<kGroup, kHasMin>;
+  for (int row = 0; row < kPanelRows; row += kPassRows) {
+    Float sums[kLaneGroups][kTokens];
+    load_sums(sums_out + row, sums);
+    const std::byte* unit = panel + 4 * row;
+    const ActivationUnit* unit_x = x;
+    for (int64_t c = 0; c < cols; c += kUnit, unit += E::kBytes, unit_x += kTokens) {
+#pragma GCC unroll 2
+      for (int group = 0; group < E::kGroups; ++group) {
+        Int dots[kLaneGroups][kTokens];
+        start_dots<kGroup, kTokens, kZero>(unit_x, group, dots);
+#pragma GCC unroll 8
+        for (int s = 0; s < kGroup / 4; ++s) {
+          const int step = group * (kGroup / 4) + s;
+          Int codes[kLaneGroups];
+          for (int r = 0; r < kLaneGroups; ++r) {
+            codes[r] = Simd::load(unit + E::kCodes + step * kPlane + 4 * r * kWidth);
+          }
+          add_step<kTokens, kZero>(codes, unit_x, step, dots);
+        }
+        Float scale[kLaneGroups], minimum[kLaneGroups];
+        for (int r = 0; r < kLaneGroups; ++r) {
+          const std::byte* at = unit + group * kPlane + 4 * r * kWidth;
+          scale[r] = Simd::load_float(reinterpret_cast<const float*>(at));
+          minimum[r] = scale[r];
+          if constexpr (kHasMin)
+            minimum[r] = Simd::load_float(reinterpret_cast<const float*>(at + E::kMinima));
+        }
+        finish_group<kGroup, kHasMin, kTokens>(scale, minimum, unit_x, group, dots, sums);
+      }
+    }
+    store_sums(sums, sums_out + row);
+  }
+}
+
+// ---- float formats
+
+template <class F>
+QWEND_INLINE Float load_weights(const std::byte* from) {
+  if constexpr (F::kType == DType::F32) {
+    return Simd::load_float(reinterpret_cast<const float*>(from));
+  } else if constexpr (F::kType == DType::F16) {
+    return Simd::load_half(from);
+  } else {
+    return Simd::load_bfloat16(from);
+  }
+}
+
+template <class F, int kTokens>
+void product_float(const std::byte* panel, int64_t cols, const float* x, float* sums_out) {
+  constexpr int kElement = sizeof(typename F::Block);
+  for (int row = 0; row < kPanelRows; row += kPassRows) {
+    Float sums[kLaneGroups][kTokens];
+    load_sums(sums_out + row, sums);
+    const std::byte* column = panel + kElement * row;
+    const float* column_x = x;
+    for (int64_t c = 0; c < cols; ++c, column += kElement * kPanelRows, column_x += kTokens) {
+      if constexpr (kTokens == 1) __builtin_prefetch(column + kPrefetchBytes);
+      Float w[kLaneGroups];
+      for (int r = 0; r < kLaneGroups; ++r) w[r] = load_weights<F>(column + kElement * r * kWidth);
+#pragma GCC unroll 12
+      for (int t = 0; t < kTokens; ++t) {
+        const Float value = Simd::broadcast(column_x + t);
+#pragma GCC unroll 2
+        for (int r = 0; r < kLaneGroups; ++r) sums[r][t] = Simd::fma(w[r], value, sums[r][t]);
+      }
+    }
+    store_sums(sums, sums_out + row);
+  }
+}
+
+// ---- activations
+
+// Rounds to 8 bits, to nearest, ties to even. Integer reductions throughout, so that the compiler can use
+// vectors without changing any result.
+void quantize(const float* x, int64_t cols, ActivationUnit* out, int64_t out_stride) {
+  for (int64_t c = 0; c < cols; c += kUnit, x += kUnit, out += out_stride) {
+    int32_t max_bits = 0;  // magnitudes of floats compare like their bits
+    for (int i = 0; i < kUnit; ++i) {
+      const int32_t bits = __builtin_bit_cast(int32_t, x[i]) & 0x7fffffff;
+      max_bits = bits > max_bits ? bits : max_bits;
+    }
+    const float max = __builtin_bit_cast(float, max_bits);
+    const bool finite = max_bits < 0x7f800000;
+    const bool usable = finite && max > 1e-30f;
+    const float inverse = usable ? 127.0f / max : 0.0f;
+    constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
+    int32_t q[kUnit];
+    for (int i = 0; i < kUnit; ++i) {
+      q[i] = __builtin_bit_cast(int32_t, x[i] * inverse + kRound) - __builtin_bit_cast(int32_t, kRound);
+    }
+    if (!usable) __builtin_memset(q, 0, sizeof(q));
+    int32_t sums[2] = {};
+    for (int i = 0; i < kUnit / 2; ++i) {
+      sums[0] += q[i];
+      sums[1] += q[i + kUnit / 2];
+    }
+    for (int i = 0; i < kUnit; ++i) out->q[i] = static_cast<int8_t>(q[i]);
+    out->d = usable ? max / 127.0f : finite ? 0.0f : __builtin_nanf("");
+    out->negative_sum = -(sums[0] + sums[1]);
+    out->scaled_sum = out->d * static_cast<float>(sums[0] + sums[1]);
+    for (int h = 0; h < 2; ++h) {
+      out->negative_half_sums[h] = -sums[h];
+      out->scaled_half_sums[h] = out->d * static_cast<float>(sums[h]);
+    }
+  }
+}
+
+// e^x by 2^n * polynomial; relative error below 1e-6 on [-87, 88], clamped outside.
+QWEND_INLINE float exp_of(float x) {
+  x = x < -87.0f ? -87.0f : x;
+  x = x > 88.0f ? 88.0f : x;
+  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
+  const float shifted = x * 1.44269504f + kRound;
+  const float n = shifted - kRound;
+  const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  // (e^r - 1 - r) / r^2 on |r| <= ln(2) / 2, interpolated at Chebyshev nodes: 1e-8 of e^r.
+  float p = 1.392621347e-3f;
+  p = p * r + 8.363202972e-3f;
+  p = p * r + 4.166655444e-2f;
+  p = p * r + 1.666657685e-1f;
+  p = p * r + 5.000000000e-1f;
+  p = p * r * r + r + 1.0f;
+  const int32_t exponent = static_cast<int32_t>(n) + 127;
+  return p * __builtin_bit_cast(float, exponent << 23);
+}
+
+void swiglu(const float* gate, const float* up, float* out) {
+  for (int i = 0; i < kPanelRows; ++i) out[i] = gate[i] / (1.0f + exp_of(-gate[i])) * up[i];
+}
+
+// ---- the table
+
+template <class F, int... kCount>
+BlockKernels block_kernels(Steps<kCount...>) {
+  BlockKernels k;
+  k.one = &product_packed<F, 1>;
+  if constexpr (F::kBits == 8) {  // bytes already: expanding would only add traffic
+    k.expanded_unit_bytes = ChunkLayout<F>::kBytes;
+    ((k.many[kCount] = &product_packed<F, kCount>), ...);
+  } else {
+    k.expand = &expand<F>;
+    k.expanded_unit_bytes = ExpandedUnit<F::kGroup, F::kHasMin>::kBytes;
+    ((k.many[kCount] = &product_expanded<F::kGroup, F::kHasMin, F::kZero, kCount>), ...);
+  }
+  return k;
+}
+template <class F, int... kCount>
+FloatKernels float_kernels(Steps<kCount...>) {
+  FloatKernels k;
+  ((k.many[kCount] = &product_float<F, kCount>), ...);
+  return k;
+}
+
+template <int kLast, int... kCount>
+constexpr auto counts_to() {
+  if constexpr (kLast == 0) {
+    return Steps<kCount...>{};
+  } else {
+    return counts_to<kLast - 1, kLast, kCount...>();
+  }
+}
+
+KernelSet make_kernel_set() {
+  KernelSet set;
+  set.block_tokens = Simd::kBlockTokens;
+  set.float_tokens = Simd::kFloatTokens;
+  set.quantize = &quantize;
+  set.swiglu = &swiglu;
+  quant::BlockFormats::for_each([&]<class F>() {
+    set.block[static_cast<size_t>(F::kType)] = block_kernels<F>(counts_to<Simd::kBlockTokens>());
+  });
+  quant::FloatFormats::for_each([&]<class F>() {
+    set.floats[static_cast<size_t>(F::kType)] = float_kernels<F>(counts_to<Simd::kFloatTokens>());
+  });
+  return set;
+}
+
+}  // namespace
+}  // namespace qwend::cpu
