@@ -1,5 +1,7 @@
-// What the handlers share: references to the long-lived parts of the process. Set up by main, read-only afterwards.
+// What the handlers share: references to the long-lived parts of the process. Set up by main, read-only
+// afterwards (but for `draining`).
 #pragma once
+#include <atomic>
 #include <memory>
 #include <string>
 
@@ -25,6 +27,7 @@ struct App {
   int sse_ping_ms = 15'000;
   bool strict_params = false;
   bool sampling_defaults_openai = false;  // temperature 1, top_p 1 instead of the model's recommendation
+  std::atomic<bool> draining = false;     // set when shutdown begins: /readyz turns red at once
 };
 
 // Registers every endpoint of the API on the server. App must outlive it.

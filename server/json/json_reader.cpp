@@ -113,6 +113,9 @@ class ValueBuilder final : public nlohmann::json_sax<nlohmann::json> {
 }  // namespace
 
 Result<Value, ParseError> parse(std::string_view text) {
+  // nlohmann takes a NUL for the end of the text; JSON has none anywhere.
+  if (const size_t nul = text.find('\0'); nul != text.npos)
+    return "The request body is not valid JSON: NUL (byte " + std::to_string(nul + 1) + ").";
   ValueBuilder builder;
   if (nlohmann::json::sax_parse(text.begin(), text.end(), &builder)) return builder.take_root();
   return builder.error();

@@ -44,6 +44,12 @@ uint64_t salt_of(const GenerationParams& params, std::string_view key_name) {
   return hash64(text);
 }
 
+// The model's context, or what the KV cache holds where that is less.
+int64_t longest_context(const App& app) {
+  const EngineConfig& config = app.engine.config();
+  return std::min<int64_t>(app.model.max_model_len, int64_t{config.num_kv_blocks} * config.block_size);
+}
+
 }  // namespace
 
 Result<GenerationRequest, ApiError> to_generation_request(const GenerationParams& params,
@@ -54,9 +60,10 @@ Result<GenerationRequest, ApiError> to_generation_request(const GenerationParams
       static_cast<size_t>(params.truncate_prompt_tokens.value_or(std::numeric_limits<int32_t>::max()));
   if (prompt.size() > keep) prompt.erase(prompt.begin(), prompt.end() - static_cast<ptrdiff_t>(keep));
   const auto prompt_tokens = static_cast<int64_t>(prompt.size());
-  const int64_t left = app.model.max_model_len - prompt_tokens;
+  const int64_t context = longest_context(app);
+  const int64_t left = context - prompt_tokens;
   if (left < (params.max_tokens == 0 ? 0 : 1))
-    return context_length_exceeded(prompt_param, prompt_tokens, app.model.max_model_len);
+    return context_length_exceeded(prompt_param, prompt_tokens, context);
 
   GenerationRequest request;
   request.prompt = std::move(prompt);

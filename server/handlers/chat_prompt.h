@@ -1,0 +1,21 @@
+// Messages and tools -> prompt, for every endpoint that takes messages.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "server/app.h"
+#include "server/openai/chat_request.h"
+
+namespace qwend {
+
+struct ChatPrompt {
+  std::vector<TextSegment> segments;
+  bool starts_in_reasoning = false;  // the prompt ends in an open think block
+  bool parse_tools = false;          // look for tool calls in the output
+  std::string forced_prefix;         // the beginning of the call that the prompt ends with, to force one
+};
+
+// The error is the template's own refusal (400), or tools that this model's family can't be given.
+Result<ChatPrompt, ApiError> make_chat_prompt(const App& app, const ChatRequest& request);
+
+}  // namespace qwend
