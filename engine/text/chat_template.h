@@ -1,5 +1,5 @@
-// Messages -> prompt, exactly as the model's own Jinja template renders it. The families are recognised by the
-// template text in the file and rendered natively (no template is ever executed).
+// Messages -> prompt, exactly as the model's own Jinja template renders it. The families are recognised by
+// the template text in the file and rendered natively (no template is ever executed).
 #pragma once
 #include <optional>
 #include <string>
@@ -15,8 +15,8 @@ namespace qwend {
 struct ToolCall {
   std::string id;
   std::string name;
-  Value arguments;                    // an object when the client's string parsed as one
-  std::string arguments_text;         // as the client sent it
+  Value arguments;             // an object when the client's string parsed as one
+  std::string arguments_text;  // as the client sent it
 };
 
 struct ChatMessage {
@@ -29,32 +29,54 @@ struct ChatMessage {
 
 struct ChatTemplateOptions {
   bool add_generation_prompt = true;
-  std::optional<bool> enable_thinking;
-  bool preserve_thinking = false;
-  bool continue_final_message = false;  // leave the last assistant message open
+  std::optional<bool> enable_thinking;  // absent: the template's own default
+  bool preserve_thinking = false;  // keep the reasoning of earlier turns, where the template knows the option
+  bool continue_final_message = false;  // leave the last assistant message open; no generation prompt
 };
 
-enum class ChatFamily { ChatML, Qwen25, Qwen3, Qwen3Instruct, Qwen3Thinking, QwQ, Qwen3Coder, Qwen35, DeepSeekR1 };
+enum class ChatFamily {
+  ChatML,
+  Qwen25,
+  Qwen3,
+  Qwen3Instruct,
+  Qwen3Thinking,
+  QwQ,
+  Qwen3Coder,
+  Qwen35,
+  DeepSeekR1
+};
 const char* name_of(ChatFamily family);
+
+// Where files of one family differ.
+struct ChatTemplateTraits {
+  ChatFamily family = ChatFamily::ChatML;
+  std::string default_system;            // system text when the client gives none; empty: no such turn
+  bool thinking_by_default = true;       // Qwen3.5: the small models invert it
+  bool opens_thinking = false;           // the generation prompt ends in "<think>\n" (QwQ, Thinking, R1)
+  bool knows_preserve_thinking = false;  // Qwen3.6
+};
 
 // Immutable after construction; any thread.
 class ChatTemplate {
  public:
-  // template_text: tokenizer.chat_template; empty: none. Unknown text gives ChatML and a warning that says so.
+  // template_text: tokenizer.chat_template; empty: none. Unknown text gives ChatML and a warning that says
+  // so.
   static ChatTemplate recognise(std::string_view template_text, std::string_view architecture);
-  ChatFamily family() const { return family_; }
-  const std::string& default_system() const { return default_system_; }
+  ChatFamily family() const { return traits_.family; }
+  const std::string& default_system() const { return traits_.default_system; }
   const std::string& warning() const { return warning_; }  // empty when recognised
   bool supports_thinking() const;
-  // The error is a message for the client (what the Jinja would raise), e.g. "System message must be at the beginning."
+
+  // Markup of the template may become control tokens, what the model said before may become user-defined ones
+  // (<think>, <tool_call>), and text of clients (system, user, tool, tools, arguments) stays text.
+  // The error is a message for the client (what the Jinja would raise), e.g. "System message must be at the
+  // beginning."
   Result<std::vector<TextSegment>, std::string> render(const std::vector<ChatMessage>& messages,
                                                        const std::vector<Value>& tools,
                                                        const ChatTemplateOptions& options) const;
 
  private:
-  ChatFamily family_ = ChatFamily::ChatML;
-  std::string default_system_;
-  bool thinking_by_default_ = true;  // Qwen3.5: the small models invert it
+  ChatTemplateTraits traits_;
   std::string warning_;
 };
 

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -21,7 +22,8 @@ struct Value {
 
 // json.dumps(value, ensure_ascii=False): ", " and ": ", keys in input order, Python's float repr.
 std::string to_python_json(const Value& value);
-// str(value): True, False, None; strings as they are; containers as JSON (what the templates' tojson / string print).
+// str(value): strings as they are; True, False, None; floats and containers as Python's repr prints them
+// (single quotes, nan, inf).
 std::string to_python_str(const Value& value);
 
 }  // namespace qwend
