@@ -78,7 +78,7 @@ MemoryPlan plan_memory(const ModelConfig& config, uint64_t weight_bytes, const L
   plan.weight_bytes = weight_bytes;
   plan.kv = {config.num_layers, 0,
              kBlockSize,        config.num_kv_heads,
-             config.head_dim,   settings.kv_dtype.value_or(KvDType::F16)};
+             config.head_dim,   settings.kv_dtype.value_or(kDefaultKvDType)};
   const uint64_t block_bytes = plan.kv.bytes_per_token() * kBlockSize;
   const int32_t wanted =
       settings.ctx > 0 ? settings.ctx : std::min(config.context_length, kDefaultContextLimit);

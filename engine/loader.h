@@ -15,6 +15,10 @@
 
 namespace qwend {
 
+// The CPU keeps keys and values as they were computed. F16 halves the cache and moves log-probabilities by up to
+// 1.3e-2 on the reference models (F32: 5e-4).
+inline constexpr KvDType kDefaultKvDType = KvDType::F32;
+
 struct LoadSettings {
   int32_t threads = 0;  // 0: one a core
   int32_t ctx = 0;      // 0: the trained length, at most 32,768
@@ -23,7 +27,7 @@ struct LoadSettings {
   int32_t max_queue = 256;
   uint64_t kv_cache_bytes = 0;  // 0: kv_blocks, or by free memory
   int32_t kv_blocks = 0;
-  std::optional<KvDType> kv_dtype;
+  std::optional<KvDType> kv_dtype;  // none: kDefaultKvDType
   bool prefix_cache = true;
 };
 

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "engine/gguf/gguf.h"
+#include "engine/loader.h"
 #include "server/cli/bench_runner.h"
 #include "server/cli/yardstick.h"
 #include "server/embedded_model.h"
@@ -162,7 +163,7 @@ int run_bench(const BenchOptions& options) {
   BenchRunner runner(file, options.threads, std::max(options.ubatch, streams), streams, context);
   const Cost cost = cost_of(file, runner.config(),
                             KvCacheSpec{runner.config().num_layers, 0, 16, runner.config().num_kv_heads,
-                                        runner.config().head_dim, KvDType::F16}
+                                        runner.config().head_dim, kDefaultKvDType}
                                 .bytes_per_token());
 
   nlohmann::ordered_json report{

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/loader.h"
+
 namespace qwend::cli {
 namespace {
 constexpr int kBlockSize = 16;
@@ -11,7 +13,7 @@ BenchRunner::BenchRunner(const gguf::File& file, int threads, int max_tokens, in
     : max_tokens_(max_tokens), blocks_per_seq_((max_context + kBlockSize - 1) / kBlockSize) {
   backend_ = make_cpu_backend(max_tokens, std::max(max_seqs, 1), threads);
   model_ = std::make_unique<QwenModel>(file, ModelConfig::from_gguf(file), *backend_);
-  kv_ = backend_->allocate_kv(model_->kv_spec(blocks_per_seq_ * max_seqs, kBlockSize, KvDType::F16));
+  kv_ = backend_->allocate_kv(model_->kv_spec(blocks_per_seq_ * max_seqs, kBlockSize, kDefaultKvDType));
 }
 
 void BenchRunner::reset() { context_ = 0; }
