@@ -57,11 +57,13 @@ bool is_preflight(const Request& request) {
 struct Connection::Exchange {
   Exchange(Head given, int fd, ServerContext& context, ResponseShape shape)
       : head(std::move(given)),
-        match(context.router.match(head.request.method, head.request.path)),
+        loading(context.loading.load(std::memory_order_acquire)),
+        match(loading ? Router::Match{} : context.router.match(head.request.method, head.request.path)),
         lease(context.bodies),
         out(fd, context, std::move(shape)) {}
 
   Head head;
+  const bool loading;  // as it was when the request came
   Router::Match match;
   BodyLease lease;
   ResponseWriter out;
@@ -149,6 +151,8 @@ std::optional<Connection::After> Connection::serve_one() {
         {{"Access-Control-Allow-Methods", "GET, POST, DELETE"},
          {"Access-Control-Allow-Headers", "Authorization, Content-Type, x-api-key, x-request-id"},
          {"Access-Control-Max-Age", "600"}});
+  } else if (exchange.loading && exchange.head.request.path == "/livez") {
+    exchange.out.reply(200, "application/json", R"({"status":"ok"})", {});
   } else if (const auto error = admit(exchange)) {
     if (!skip_buffered_body(exchange.head)) exchange.out.close_after();
     exchange.refuse(*error);
@@ -171,6 +175,7 @@ std::optional<HttpError> Connection::admit(Exchange& exchange) const {
   if (context_.cut.load()) {
     return HttpError{503, "draining", "The server is shutting down.", {{"Retry-After", "1"}}};
   }
+  if (exchange.loading) return HttpError{503, "loading", "The model is loading.", {{"Retry-After", "5"}}};
   if (!match.open && context_.authorise) {
     AuthResult result = context_.authorise(request);
     if (!result.allowed) {

@@ -10,7 +10,7 @@
 
 namespace qwend::http {
 
-// Set up before the server runs; afterwards only the atomics change.
+// Set up before the server runs, the routes at the latest while it is loading; afterwards only the atomics change.
 struct ServerContext {
   explicit ServerContext(Limits given) : limits(given), bodies(given.max_inflight_bodies) {}
 
@@ -20,6 +20,7 @@ struct ServerContext {
   AccessLog access_log;
   std::vector<std::string> cors_origins;
   BodyBudget bodies;
+  std::atomic<bool> loading{false};   // routes are not there yet; its release publishes them
   std::atomic<bool> draining{false};  // answer what is there, then close
   std::atomic<bool> cut{false};       // the drain time is over
 };

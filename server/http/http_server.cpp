@@ -31,6 +31,7 @@ void Server::open_route(std::string method, std::string pattern, Handler handler
   impl_->context.router.add(std::move(method), pattern, std::move(handler), true);
 }
 
+void Server::set_loading(bool loading) { impl_->context.loading.store(loading, std::memory_order_release); }
 void Server::set_authoriser(Authoriser authoriser) { impl_->context.authorise = std::move(authoriser); }
 void Server::set_access_log(AccessLog log) { impl_->context.access_log = std::move(log); }
 void Server::set_cors_origins(std::vector<std::string> allowed) {

@@ -94,6 +94,9 @@ class Server {
   // 405 + Allow.
   void route(std::string method, std::string pattern, Handler handler);
   void open_route(std::string method, std::string pattern, Handler handler);  // health: no key, reserved lane
+  // While loading, /livez is answered 200 and everything else 503 "loading"; routes may still be added. Call it with true
+  // before run(), with false when all routes are there.
+  void set_loading(bool loading);
   void set_authoriser(Authoriser authoriser);
   void set_access_log(AccessLog log);
   void set_cors_origins(std::vector<std::string> allowed);  // empty: off
