@@ -1,14 +1,16 @@
 #include "server/http/error.h"
 
-#include <nlohmann/json.hpp>
+#include "server/openai/error.h"
 
 namespace qwend::http {
 
 std::string error_json(const HttpError& error) {
-  const char* type = error.status >= 500 ? "server_error" : "invalid_request_error";
-  const nlohmann::ordered_json body = {
-      {"error", {{"message", error.message}, {"type", type}, {"param", nullptr}, {"code", error.code}}}};
-  return body.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  ApiError body;
+  body.status = error.status;
+  body.type = error.status >= 500 ? "server_error" : "invalid_request_error";
+  body.message = error.message;
+  body.code = error.code;
+  return body.to_json();
 }
 
 std::string_view status_text(int status) {
