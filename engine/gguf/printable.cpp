@@ -25,32 +25,52 @@ std::string escape_ascii(unsigned char c) {
   }
 }
 
+// The character at the start of `text`: its bytes and code point; length below 1 when it is not UTF-8.
+struct Character {
+  utf8proc_ssize_t length;
+  utf8proc_int32_t code_point;
+};
+
+Character first_character(std::string_view text) {
+  Character character = {};
+  const auto left = static_cast<utf8proc_ssize_t>(std::min<size_t>(text.size(), 4));
+  character.length =
+      utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), left, &character.code_point);
+  return character;
+}
+
+bool is_control(utf8proc_int32_t code_point) {
+  return code_point < 0x20 || (code_point >= 0x7f && code_point < 0xa0);
+}
+
 }  // namespace
 
 std::string quoted(std::string_view text, size_t max_chars) {
   std::string out = "\"";
-  const auto* bytes = reinterpret_cast<const utf8proc_uint8_t*>(text.data());
-  for (size_t i = 0, chars = 0; i < text.size(); ++chars) {
-    if (chars == max_chars) {
-      out += "\"…";
-      return out;
-    }
-    utf8proc_int32_t code_point = -1;
-    const auto left = static_cast<utf8proc_ssize_t>(std::min<size_t>(text.size() - i, 4));
-    const utf8proc_ssize_t length = utf8proc_iterate(bytes + i, left, &code_point);
-    if (length <= 1) {
-      out += length == 1 ? escape_ascii(bytes[i]) : hex_escape(bytes[i]);
-      ++i;
-    } else {
-      const bool c1_control = code_point < 0xa0;
-      for (utf8proc_ssize_t k = 0; k < length; ++k) {
-        out += c1_control ? hex_escape(bytes[i + k]) : std::string(1, text[i + k]);
+  for (size_t chars = 0; !text.empty(); ++chars) {
+    if (chars == max_chars) return out + "\"…";
+    const auto [length, code_point] = first_character(text);
+    const size_t bytes = length < 1 ? 1 : static_cast<size_t>(length);
+    for (const char c : text.substr(0, bytes)) {
+      const auto byte = static_cast<unsigned char>(c);
+      if (bytes == 1) {
+        out += byte < 0x80 ? escape_ascii(byte) : hex_escape(byte);
+      } else {
+        out += is_control(code_point) ? hex_escape(byte) : std::string(1, c);
       }
-      i += static_cast<size_t>(length);
     }
+    text.remove_prefix(bytes);
   }
-  out += '"';
-  return out;
+  return out + '"';
+}
+
+bool is_printable(std::string_view text) {
+  while (!text.empty()) {
+    const auto [length, code_point] = first_character(text);
+    if (length < 1 || is_control(code_point)) return false;
+    text.remove_prefix(static_cast<size_t>(length));
+  }
+  return true;
 }
 
 }  // namespace qwend::gguf

@@ -10,4 +10,7 @@ namespace qwend::gguf {
 // what goes beyond `max_chars` code points is cut and marked by an ellipsis.
 std::string quoted(std::string_view text, size_t max_chars = 80);
 
+// UTF-8 without control characters: can be printed as it is.
+bool is_printable(std::string_view text);
+
 }  // namespace qwend::gguf

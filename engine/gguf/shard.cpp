@@ -100,6 +100,14 @@ Header read_header(Cursor& in, std::span<const std::byte> bytes) {
   return header;
 }
 
+// Names stand in messages and tables of every part, so they must be fit for that.
+void check_name(const Cursor& in, size_t offset, const char* what, std::string_view name) {
+  if (name.empty()) in.fail(offset, std::string(what) + " is empty");
+  if (!is_printable(name)) {
+    in.fail(offset, std::string(what) + " " + quoted(name) + " has control characters or is not UTF-8");
+  }
+}
+
 // ---- metadata
 
 ValueType read_value_type(Cursor& in, const char* what) {
@@ -145,9 +153,7 @@ Entry read_entry(Cursor& in, uint64_t number) {
   Entry entry = {};
   const size_t start = in.position();
   entry.key = in.read_string("the key", kMaxKeyLength);
-  if (entry.key.empty()) in.fail(start, "the key is empty");
-  if (entry.key.find('\0') != std::string_view::npos)
-    in.fail(start, "the key " + quoted(entry.key) + " has a NUL in it");
+  check_name(in, start, "the key", entry.key);
   in.enter("metadata key", entry.key);
   entry.type = read_value_type(in, "the value type");
   entry.element_type = entry.type;
@@ -224,10 +230,7 @@ PlacedTensor read_tensor_info(Cursor& in, uint64_t number) {
   PlacedTensor tensor = {};
   tensor.info_position = in.position();
   tensor.info.name = in.read_string("the tensor name", kMaxTensorName);
-  if (tensor.info.name.empty()) in.fail(tensor.info_position, "the tensor name is empty");
-  if (tensor.info.name.find('\0') != std::string_view::npos) {
-    in.fail(tensor.info_position, "the tensor name " + quoted(tensor.info.name) + " has a NUL in it");
-  }
+  check_name(in, tensor.info_position, "the tensor name", tensor.info.name);
   in.enter("tensor", tensor.info.name);
   tensor.info.shape = read_shape(in);
   const FormatInfo& format = read_format(in);

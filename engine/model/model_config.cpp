@@ -3,6 +3,7 @@
 #include <cmath>
 #include <sstream>
 
+#include "engine/gguf/printable.h"
 #include "engine/model/tensor_table.h"
 
 namespace qwend {
@@ -88,7 +89,7 @@ void read_rope(const Keys& keys, ModelConfig& c) {
   else if (scaling == "yarn")
     rope.scaling = RopeScaling::Yarn;
   else if (scaling != "none") {
-    keys.fail("rope.scaling.type", "\"" + std::string(scaling) + "\", supported: none, linear, yarn");
+    keys.fail("rope.scaling.type", gguf::quoted(scaling) + ", supported: none, linear, yarn");
   }
   rope.factor =
       keys.positive_or("rope.scaling.factor", legacy ? keys.positive_or("rope.scale_linear", 1.0) : 1.0, 1e6);
@@ -132,13 +133,13 @@ void read_vocabulary(const gguf::File& file, ModelConfig& c) {
 
 }  // namespace
 
-ModelConfig ModelConfig::from_gguf(const gguf::File& file) {
+ModelConfig ModelConfig::from_metadata(const gguf::File& file) {
   const std::string_view name = file.get_string("general.architecture");
   ModelConfig c;
   c.arch = find_architecture(name);
   if (c.arch == nullptr) {
-    throw LoadError(file.path() + ": metadata general.architecture: \"" + std::string(name) +
-                    "\" is not supported; supported: " + supported_architectures());
+    throw LoadError(file.path() + ": metadata general.architecture: " + gguf::quoted(name) +
+                    " is not supported; supported: " + supported_architectures());
   }
   const Keys keys(file, name);
   c.name = file.find_string("general.name").value_or(file.path().substr(file.path().find_last_of('/') + 1));
@@ -150,7 +151,11 @@ ModelConfig ModelConfig::from_gguf(const gguf::File& file) {
   read_rope(keys, c);
   if (c.arch->moe) read_experts(keys, c);
   read_vocabulary(file, c);
+  return c;
+}
 
+ModelConfig ModelConfig::from_gguf(const gguf::File& file) {
+  ModelConfig c = from_metadata(file);
   const std::vector<std::string> problems = check_tensors(file, c);
   if (!problems.empty()) {
     constexpr size_t kShown = 20;

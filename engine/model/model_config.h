@@ -52,6 +52,8 @@ struct ModelConfig {
   // Reads and validates; throws LoadError naming the key. Also checks every tensor of the tensor table
   // (name, shape rule, required): all mismatches are listed in one message.
   static ModelConfig from_gguf(const gguf::File& file);
+  // The metadata alone, whatever the tensors are like (but token_embd.weight, whose rows are the vocabulary).
+  static ModelConfig from_metadata(const gguf::File& file);
 };
 
 }  // namespace qwend
