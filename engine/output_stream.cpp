@@ -36,7 +36,8 @@ std::deque<OutputDelta> OutputStream::take_all(std::chrono::milliseconds timeout
   std::deque<OutputDelta> taken;
   {
     std::unique_lock lock(mutex_);
-    ready_.wait_for(lock, timeout, [&] { return !queue_.empty(); });
+    // A wait of no time would still sleep for the timer's slack.
+    if (timeout.count() > 0) ready_.wait_for(lock, timeout, [&] { return !queue_.empty(); });
     taken.swap(queue_);
   }
   std::deque<OutputDelta> merged;

@@ -1,5 +1,6 @@
 #include "engine/run/engine_core.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "kernels/check.h"
@@ -130,8 +131,9 @@ void EngineCore::prompt_computed(ActiveRequest& request) {
 }
 
 void EngineCore::add_token(Sequence& sequence, SampledToken sampled) {
-  if (sampled.token < 0 || sampled.token >= vocab_size_)
-    throw std::runtime_error("the executor drew an unknown token");
+  if (sampled.token < 0 || sampled.token >= std::min(vocab_size_, tokenizer_.size())) {
+    throw std::runtime_error("the executor drew a token without text");
+  }
   ActiveRequest& request = *sequence.request;
   if (request.first_token_at == Clock::time_point{}) request.first_token_at = Clock::now();
   sequence.output.push_back(sampled.token);

@@ -1,0 +1,169 @@
+// A model without a model: its logits are a function of the tokens that it finds in the KV cache.
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <map>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "engine/run/step_executor.h"
+
+namespace qwend::testing {
+
+inline uint64_t scramble(uint64_t x) {
+  x = (x ^ (x >> 31)) * 0x7fb5d329728ea185u;
+  x = (x ^ (x >> 27)) * 0x81dadef4bc2dd44du;
+  return x ^ (x >> 33);
+}
+inline float uniform(uint64_t x) { return static_cast<float>((scramble(x) >> 40) + 1) / 16777217.0f; }
+
+// Tokens 0..vocab-1; lower-case letters and blanks are likelier, so that the text looks like text.
+inline std::vector<float> fake_logits(std::span<const int32_t> context, int32_t vocab) {
+  uint64_t h = 1;
+  for (const int32_t token : context) h = scramble(h ^ static_cast<uint64_t>(token + 1));
+  std::vector<float> logits(vocab);
+  for (int32_t t = 0; t < vocab; ++t) {
+    const bool likely = (t >= 'a' && t <= 'z') || t == ' ' || t >= 256;
+    logits[t] = 8.0f * uniform(h + t) + (likely ? 1.0f : 0.0f);
+  }
+  return logits;
+}
+
+// The part of the sampler's contract that the engine's tests depend on: bias, mask, bans, penalties,
+// temperature.
+inline SampledToken fake_sample(const std::vector<float>& logits, const SamplingRow& row) {
+  std::vector<float> x = logits;
+  for (const auto& [token, bias] : row.logit_bias) x[token] += bias;
+  std::map<int32_t, int32_t> counts;
+  for (const int32_t token : row.output_tokens) ++counts[token];
+  std::set<int32_t> seen(row.prompt_tokens.begin(), row.prompt_tokens.end());
+  for (const auto& [token, count] : counts) {
+    seen.insert(token);
+    x[token] -= row.presence_penalty + row.frequency_penalty * static_cast<float>(count);
+  }
+  for (const int32_t token : seen) {
+    x[token] = x[token] > 0 ? x[token] / row.repetition_penalty : x[token] * row.repetition_penalty;
+  }
+  for (const int32_t token : row.banned_tokens) x[token] = -INFINITY;
+  if (row.temperature > 0) {  // Gumbel-max
+    for (size_t t = 0; t < x.size(); ++t) {
+      const float u = uniform(scramble(row.seed) ^ scramble(row.position * 7919 + t));
+      x[t] = x[t] / row.temperature - std::log(-std::log(u));
+    }
+  }
+  SampledToken result;
+  result.token = static_cast<int32_t>(std::ranges::max_element(x) - x.begin());
+  if (row.num_logprobs < 0) return result;
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(logit);
+  const auto logprob = [&](int32_t t) { return static_cast<float>(logits[t] - std::log(sum)); };
+  result.logprob = logprob(result.token);
+  for (int32_t t = 0; t < static_cast<int32_t>(logits.size()); ++t) result.top.push_back({t, logprob(t)});
+  std::ranges::stable_sort(result.top, [](auto& a, auto& b) { return a.logprob > b.logprob; });
+  result.top.resize(std::min<size_t>(result.top.size(), row.num_logprobs));
+  return result;
+}
+
+// Keeps a KV array of (token, position) and reads each context back through the block tables: a wrong slot, a
+// block reused too early or a falsely shared prefix changes the output or throws. Throws std::logic_error on
+// a malformed step. Used by one thread at a time.
+class FakeExecutor : public StepExecutor {
+ public:
+  using Logits = std::function<std::vector<float>(std::span<const int32_t> context)>;
+
+  FakeExecutor(int32_t vocab, int32_t num_blocks, int32_t block_size)
+      : vocab_(vocab), block_size_(block_size), kv_(static_cast<size_t>(num_blocks) * block_size) {
+    logits_of = [vocab](std::span<const int32_t> context) { return fake_logits(context, vocab); };
+  }
+
+  Logits logits_of;                               // replaceable
+  std::function<void(const StepInput&)> on_step;  // called first; may wait or throw
+  int64_t num_steps = 0, num_tokens = 0;
+  int32_t max_rows = 0, max_tokens = 0;  // of a step, seen so far
+
+  int32_t vocab_size() const override { return vocab_; }
+
+  std::vector<SampledToken> run(const StepInput& input, std::span<const SamplingRow> rows) override {
+    if (on_step) on_step(input);
+    check_shapes(input, rows.size());
+    write(input);
+    ++num_steps;
+    num_tokens += input.num_tokens();
+    max_rows = std::max(max_rows, static_cast<int32_t>(rows.size()));
+    max_tokens = std::max(max_tokens, input.num_tokens());
+    std::vector<SampledToken> sampled;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      sampled.push_back(fake_sample(logits_of(context(input, input.logit_rows[i])), rows[i]));
+    }
+    return sampled;
+  }
+  std::vector<float> logits(int32_t) override { throw std::logic_error("not used by the engine"); }
+
+ private:
+  struct Cell {
+    int32_t token = -1, position = -1;
+  };
+
+  static void require(bool condition, const char* what) {
+    if (!condition) throw std::logic_error(std::string("malformed step: ") + what);
+  }
+
+  void check_shapes(const StepInput& in, size_t num_rows) const {
+    const size_t T = in.tokens.size(), S = in.context_lens.size();
+    require(T > 0 && in.positions.size() == T && in.slot_mapping.size() == T, "token arrays");
+    require(in.cu_seqlens.size() == S + 1 && in.cu_seqlens[0] == 0, "cu_seqlens");
+    require(in.cu_seqlens[S] == static_cast<int32_t>(T), "cu_seqlens' end");
+    require(in.block_tables.size() == S * in.block_table_stride, "block tables");
+    require(in.logit_rows.size() == num_rows, "one sampling row for each logit row");
+    for (size_t i = 0; i < num_rows; ++i) {
+      require(in.logit_rows[i] >= 0 && in.logit_rows[i] < static_cast<int32_t>(T), "logit row in range");
+      require(i == 0 || in.logit_rows[i - 1] < in.logit_rows[i], "logit rows ascend");
+    }
+    for (size_t s = 0; s < S; ++s) {
+      const int32_t first = in.cu_seqlens[s], end = in.cu_seqlens[s + 1];
+      require(first < end, "every sequence has tokens");
+      require(in.positions[end - 1] + 1 == in.context_lens[s], "context length");
+      require(in.context_lens[s] <= in.block_table_stride * block_size_, "block table long enough");
+      for (int32_t t = first; t < end; ++t) {
+        require(t == first || in.positions[t] == in.positions[t - 1] + 1, "positions follow each other");
+        require(slot(in, static_cast<int32_t>(s), in.positions[t]) == in.slot_mapping[t], "slot mapping");
+      }
+    }
+  }
+
+  int32_t slot(const StepInput& in, int32_t s, int32_t position) const {
+    const int32_t block = in.block_tables[s * in.block_table_stride + position / block_size_];
+    const int32_t slot = block * block_size_ + position % block_size_;
+    require(slot >= 0 && slot < static_cast<int32_t>(kv_.size()), "slot in range");
+    return slot;
+  }
+
+  void write(const StepInput& in) {
+    std::set<int32_t> written;
+    for (int32_t t = 0; t < in.num_tokens(); ++t) {
+      require(written.insert(in.slot_mapping[t]).second, "a slot is written once");
+      kv_[in.slot_mapping[t]] = {in.tokens[t], in.positions[t]};
+    }
+  }
+
+  // The tokens that attention sees from a row of the step.
+  std::vector<int32_t> context(const StepInput& in, int32_t row) const {
+    const auto after = std::ranges::upper_bound(in.cu_seqlens, row);
+    const int32_t s = static_cast<int32_t>(after - in.cu_seqlens.begin()) - 1;
+    std::vector<int32_t> tokens;
+    for (int32_t p = 0; p <= in.positions[row]; ++p) {
+      const Cell& cell = kv_[slot(in, s, p)];
+      require(cell.position == p, "the cache holds the position that attention reads");
+      tokens.push_back(cell.token);
+    }
+    return tokens;
+  }
+
+  const int32_t vocab_, block_size_;
+  std::vector<Cell> kv_;  // [num_blocks * block_size]
+};
+
+}  // namespace qwend::testing
