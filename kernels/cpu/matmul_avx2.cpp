@@ -27,6 +27,7 @@ struct Simd {
   }
   static Int bit_and(Int a, Int b) { return _mm256_and_si256(a, b); }
   static Int bit_or(Int a, Int b) { return _mm256_or_si256(a, b); }
+  static Int add(Int a, Int b) { return _mm256_add_epi32(a, b); }
   static Int sub(Int a, Int b) { return _mm256_sub_epi32(a, b); }
   static Int shift_right_by(Int a, int count) { return _mm256_srli_epi32(a, count); }
   template <int kCount>

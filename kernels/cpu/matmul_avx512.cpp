@@ -31,6 +31,7 @@ struct Simd {
   }
   static Int bit_and(Int a, Int b) { return _mm512_and_si512(a, b); }
   static Int bit_or(Int a, Int b) { return _mm512_or_si512(a, b); }
+  static Int add(Int a, Int b) { return _mm512_add_epi32(a, b); }
   static Int sub(Int a, Int b) { return _mm512_sub_epi32(a, b); }
   static Int shift_right_by(Int a, int count) { return _mm512_srli_epi32(a, static_cast<unsigned>(count)); }
   template <int kCount>

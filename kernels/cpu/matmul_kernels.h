@@ -9,17 +9,20 @@
 
 namespace qwend::cpu {
 
-// 32 activations of a token rounded to 8 bits: x[i] = d * q[i], |q| <= 127. One cache line.
+// 32 activations of a token rounded to 15 bits: x[i] = d * q[i], q = 128 * high + low, |q| <= 16256.
+// Two byte-sized planes for the byte dot products: 8 bits (errors of 0.5% of a value) moved log-probabilities
+// of the reference models by up to 0.5, 15 bits by less than 4e-3.
 // Non-finite activations make d NaN, so that they reach the result.
-struct alignas(64) ActivationUnit {
-  int8_t q[kUnit];
+struct alignas(32) ActivationUnit {
+  int8_t high[kUnit];
+  int8_t low[kUnit];  // -64..63
   float d;
   int32_t negative_sum;           // -(q[0] + ... + q[31]), cancels the codes' zero point
   int32_t negative_half_sums[2];  // the same for each 16
   float scaled_sum;               // d * sum, multiplies minima
   float scaled_half_sums[2];
 };
-static_assert(sizeof(ActivationUnit) == 64);
+static_assert(sizeof(ActivationUnit) == 96);
 
 inline constexpr size_t kNumDTypes = static_cast<size_t>(DType::IQ4_XS) + 1;
 inline constexpr int kMaxBlockTokens = 6;

@@ -114,27 +114,66 @@ struct ChunkScales {
 
 // ---- one unit of 32 columns
 
-// dots += the products of one step, for kTokens tokens.
-template <int kTokens, int kZero>
-QWEND_INLINE void add_step(const Int (&codes)[kLaneGroups], const ActivationUnit* x, int step,
+// dots += codes by a plane of activation bytes, one step of kTokens tokens.
+template <int kZero, int kTokens>
+QWEND_INLINE void add_step(const Int (&codes)[kLaneGroups], const ActivationUnit* x,
+                           int8_t (ActivationUnit::*plane)[kUnit], int step,
                            Int (&dots)[kLaneGroups][kTokens]) {
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) {
-    const Int q = Simd::broadcast4(x[t].q + 4 * step);
+    const Int q = Simd::broadcast4(x[t].*plane + 4 * step);
 #pragma GCC unroll 2
     for (int r = 0; r < kLaneGroups; ++r) dots[r][t] = Simd::template dot4<kZero>(dots[r][t], codes[r], q);
   }
 }
 
-// Starts the integer sums of a group at minus the zero point's share.
-template <int kGroup, int kTokens, int kZero>
-QWEND_INLINE void start_dots(const ActivationUnit* x, int group, Int (&dots)[kLaneGroups][kTokens]) {
+template <int kTokens>
+QWEND_INLINE void clear(Int (&dots)[kLaneGroups][kTokens]) {
+  for (int t = 0; t < kTokens; ++t) {
+    for (int r = 0; r < kLaneGroups; ++r) dots[r][t] = Simd::set1(0);
+  }
+}
+
+// dots = dots * 128 - the zero point's share.
+template <int kGroup, int kZero, int kTokens>
+QWEND_INLINE void shift_and_offset(const ActivationUnit* x, int group, Int (&dots)[kLaneGroups][kTokens]) {
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) {
-    const int32_t* sum = kGroup == kUnit ? &x[t].negative_sum : &x[t].negative_half_sums[group];
-    const Int start = Simd::template zero_point<kZero>(sum);
+    const Int offset = Simd::template zero_point<kZero>(kGroup == kUnit ? &x[t].negative_sum
+                                                                        : &x[t].negative_half_sums[group]);
 #pragma GCC unroll 2
-    for (int r = 0; r < kLaneGroups; ++r) dots[r][t] = start;
+    for (int r = 0; r < kLaneGroups; ++r) {
+      dots[r][t] = Simd::add(Simd::template shift_left<7>(dots[r][t]), offset);
+    }
+  }
+}
+
+template <int... kStep>
+struct Steps {};
+
+// The integer products of a group's steps; load_codes.template operator()<kStep>(codes) gives a step's codes.
+// Exact, so both orders give the same result. With few tokens the planes share one unpacking of the codes;
+// with many, one set of accumulators serves the planes in turn, so that the registers suffice.
+template <int kGroup, int kZero, int kTokens, int... kStep, class LoadCodes>
+QWEND_INLINE void group_dots(Steps<kStep...>, const LoadCodes& load_codes, const ActivationUnit* x, int group,
+                             Int (&dots)[kLaneGroups][kTokens]) {
+  constexpr auto kHigh = &ActivationUnit::high, kLow = &ActivationUnit::low;
+  Int codes[kLaneGroups];
+  clear(dots);
+  if constexpr (kTokens <= 2) {
+    Int low_dots[kLaneGroups][kTokens];
+    clear(low_dots);
+    ((load_codes.template operator()<kStep>(codes), add_step<kZero>(codes, x, kHigh, kStep, dots),
+      add_step<kZero>(codes, x, kLow, kStep, low_dots)),
+     ...);
+    shift_and_offset<kGroup, kZero>(x, group, dots);
+    for (int t = 0; t < kTokens; ++t) {
+      for (int r = 0; r < kLaneGroups; ++r) dots[r][t] = Simd::add(dots[r][t], low_dots[r][t]);
+    }
+  } else {
+    ((load_codes.template operator()<kStep>(codes), add_step<kZero>(codes, x, kHigh, kStep, dots)), ...);
+    shift_and_offset<kGroup, kZero>(x, group, dots);
+    ((load_codes.template operator()<kStep>(codes), add_step<kZero>(codes, x, kLow, kStep, dots)), ...);
   }
 }
 
@@ -170,8 +209,6 @@ QWEND_INLINE void store_sums(const Float (&sums)[kLaneGroups][kTokens], float* t
   }
 }
 
-template <int... kStep>
-struct Steps {};
 using FirstHalf = Steps<0, 1, 2, 3>;
 using SecondHalf = Steps<4, 5, 6, 7>;
 using AllSteps = Steps<0, 1, 2, 3, 4, 5, 6, 7>;
@@ -194,24 +231,16 @@ void product_packed(const std::byte* panel, int64_t cols, const ActivationUnit* 
         for (int line = 0; line < CodeLayout<F>::kUnitBytes; line += 64) {
           __builtin_prefetch(unit + kPrefetchBytes + line);
         }
-        auto add_steps = [&]<int... kStep>(Steps<kStep...>, Int(&dots)[kLaneGroups][kTokens]) QWEND_LAMBDA {
-          (
-              [&]() QWEND_LAMBDA {
-                Int codes[kLaneGroups];
-                for (int r = 0; r < kLaneGroups; ++r) {
-                  codes[r] = step_codes<F, kStep>(unit + 4 * (row + r * kWidth));
-                }
-                add_step<kTokens, F::kZero>(codes, unit_x, kStep, dots);
-              }(),
-              ...);
+        auto load_codes = [&]<int kStep>(Int(&codes)[kLaneGroups]) QWEND_LAMBDA {
+          for (int r = 0; r < kLaneGroups; ++r)
+            codes[r] = step_codes<F, kStep>(unit + 4 * (row + r * kWidth));
         };
         auto add_group = [&](auto steps, int group) QWEND_LAMBDA {
           Int dots[kLaneGroups][kTokens];
-          start_dots<F::kGroup, kTokens, F::kZero>(unit_x, group, dots);
-          add_steps(steps, dots);
+          group_dots<F::kGroup, F::kZero>(steps, load_codes, unit_x, group, dots);
           const int g = u * (kUnit / F::kGroup) + group;
-          finish_group<F::kGroup, F::kHasMin, kTokens>(scales.scale[g], scales.minimum[F::kHasMin ? g : 0],
-                                                       unit_x, group, dots, sums);
+          finish_group<F::kGroup, F::kHasMin>(scales.scale[g], scales.minimum[F::kHasMin ? g : 0], unit_x,
+                                              group, dots, sums);
         };
         if constexpr (F::kGroup == kUnit) {
           add_group(AllSteps{}, 0);
@@ -275,19 +304,14 @@ void product_expanded(const std::byte* panel, int64_t cols, const ActivationUnit
     const std::byte* unit = panel + 4 * row;
     const ActivationUnit* unit_x = x;
     for (int64_t c = 0; c < cols; c += kUnit, unit += E::kBytes, unit_x += kTokens) {
-#pragma GCC unroll 2
-      for (int group = 0; group < E::kGroups; ++group) {
-        Int dots[kLaneGroups][kTokens];
-        start_dots<kGroup, kTokens, kZero>(unit_x, group, dots);
-#pragma GCC unroll 8
-        for (int s = 0; s < kGroup / 4; ++s) {
-          const int step = group * (kGroup / 4) + s;
-          Int codes[kLaneGroups];
-          for (int r = 0; r < kLaneGroups; ++r) {
-            codes[r] = Simd::load(unit + E::kCodes + step * kPlane + 4 * r * kWidth);
-          }
-          add_step<kTokens, kZero>(codes, unit_x, step, dots);
+      auto load_codes = [&]<int kStep>(Int(&codes)[kLaneGroups]) QWEND_LAMBDA {
+        for (int r = 0; r < kLaneGroups; ++r) {
+          codes[r] = Simd::load(unit + E::kCodes + kStep * kPlane + 4 * r * kWidth);
         }
+      };
+      auto add_group = [&](auto steps, int group) QWEND_LAMBDA {
+        Int dots[kLaneGroups][kTokens];
+        group_dots<kGroup, kZero>(steps, load_codes, unit_x, group, dots);
         Float scale[kLaneGroups], minimum[kLaneGroups];
         for (int r = 0; r < kLaneGroups; ++r) {
           const std::byte* at = unit + group * kPlane + 4 * r * kWidth;
@@ -296,7 +320,13 @@ void product_expanded(const std::byte* panel, int64_t cols, const ActivationUnit
           if constexpr (kHasMin)
             minimum[r] = Simd::load_float(reinterpret_cast<const float*>(at + E::kMinima));
         }
-        finish_group<kGroup, kHasMin, kTokens>(scale, minimum, unit_x, group, dots, sums);
+        finish_group<kGroup, kHasMin>(scale, minimum, unit_x, group, dots, sums);
+      };
+      if constexpr (kGroup == kUnit) {
+        add_group(AllSteps{}, 0);
+      } else {
+        add_group(FirstHalf{}, 0);
+        add_group(SecondHalf{}, 1);
       }
     }
     store_sums(sums, sums_out + row);
@@ -341,10 +371,11 @@ void product_float(const std::byte* panel, int64_t cols, const float* x, float* 
 
 // ---- activations
 
-// Rounds to 8 bits, to nearest, ties to even. Integer reductions throughout, so that the compiler can use
+// Rounds to nearest, ties to even. Integer reductions throughout, so that the compiler can use
 // vectors without changing any result.
 void quantize(const float* x, int64_t cols, ActivationUnit* out, int64_t out_stride) {
   for (int64_t c = 0; c < cols; c += kUnit, x += kUnit, out += out_stride) {
+    constexpr float kLargest = 127 * 128;
     int32_t max_bits = 0;  // magnitudes of floats compare like their bits
     for (int i = 0; i < kUnit; ++i) {
       const int32_t bits = __builtin_bit_cast(int32_t, x[i]) & 0x7fffffff;
@@ -353,7 +384,7 @@ void quantize(const float* x, int64_t cols, ActivationUnit* out, int64_t out_str
     const float max = __builtin_bit_cast(float, max_bits);
     const bool finite = max_bits < 0x7f800000;
     const bool usable = finite && max > 1e-30f;
-    const float inverse = usable ? 127.0f / max : 0.0f;
+    const float inverse = usable ? kLargest / max : 0.0f;
     constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
     int32_t q[kUnit];
     for (int i = 0; i < kUnit; ++i) {
@@ -365,8 +396,12 @@ void quantize(const float* x, int64_t cols, ActivationUnit* out, int64_t out_str
       sums[0] += q[i];
       sums[1] += q[i + kUnit / 2];
     }
-    for (int i = 0; i < kUnit; ++i) out->q[i] = static_cast<int8_t>(q[i]);
-    out->d = usable ? max / 127.0f : finite ? 0.0f : __builtin_nanf("");
+    for (int i = 0; i < kUnit; ++i) {
+      const int32_t high = (q[i] + 64) >> 7;
+      out->high[i] = static_cast<int8_t>(high);
+      out->low[i] = static_cast<int8_t>(q[i] - 128 * high);
+    }
+    out->d = usable ? max / kLargest : finite ? 0.0f : __builtin_nanf("");
     out->negative_sum = -(sums[0] + sums[1]);
     out->scaled_sum = out->d * static_cast<float>(sums[0] + sums[1]);
     for (int h = 0; h < 2; ++h) {

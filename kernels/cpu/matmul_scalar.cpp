@@ -53,6 +53,9 @@ struct Simd {
   static Int bit_or(Int a, Int b) {
     return each([&](int i) { return a.lane[i] | b.lane[i]; });
   }
+  static Int add(Int a, Int b) {
+    return each([&](int i) { return a.lane[i] + b.lane[i]; });
+  }
   static Int sub(Int a, Int b) {
     return each([&](int i) { return a.lane[i] - b.lane[i]; });
   }

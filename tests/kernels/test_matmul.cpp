@@ -119,11 +119,11 @@ TEST_CASE("products match dequantised weights within the rounding of activations
         const std::vector<float> x = random_activations(tokens * 1280, 5);
         const Reference expected = reference(weights.dequantized(), x, 1280);
         const std::vector<float> y = product(matmul, packed, x);
-        // 8 bits with a scale per 32 values of a normal distribution: about 0.6% of each value.
-        CHECK(relative_rms_error(y, expected.y) < (is_float(F::kType) ? 1e-6 : 1.2e-2));
+        // 15 bits with a scale per 32 values of a normal distribution: about 4e-5 of each value.
+        CHECK(relative_rms_error(y, expected.y) < (is_float(F::kType) ? 1e-6 : 1e-4));
         int wrong = 0;
         for (size_t i = 0; i < y.size(); ++i) {
-          const double allowed = (is_float(F::kType) ? 2e-6 : 5e-3) * expected.magnitudes[i];
+          const double allowed = (is_float(F::kType) ? 2e-6 : 3e-5) * expected.magnitudes[i];
           wrong += !(std::abs(y[i] - expected.y[i]) <= allowed);
         }
         CHECK(wrong == 0);
@@ -145,7 +145,7 @@ TEST_CASE("instruction sets agree with the scalar reference", "[kernels][matmul]
         const std::vector<float> x = random_activations(tokens * 2304, 23);
         const std::vector<float> expected = product(scalar, packed, x);
         const std::vector<float> y = product(matmul, packed, x);
-        CHECK(relative_rms_error(y, {expected.begin(), expected.end()}) < 2e-6);
+        CHECK(relative_rms_error(y, {expected.begin(), expected.end()}) < 5e-6);
       }
     });
   }
@@ -303,7 +303,7 @@ TEST_CASE("experts and row lists", "[kernels][matmul]") {
     for (int64_t expert = 0; expert < kExperts; ++expert) {
       const std::vector<float> all = product(matmul, packed, x, Epilogue::Store, expert);
       const Reference expected = reference(weights.dequantized(expert), x, kCols);
-      CHECK(relative_rms_error(all, expected.y) < 1.2e-2);
+      CHECK(relative_rms_error(all, expected.y) < 1e-4);
       const float untouched = 12345.0f;
       std::vector<float> y(kTokens * kRows, untouched);
       matmul.run(packed, {x.data(), kCols, 3, in.data()}, {y.data(), kRows, out.data()}, Epilogue::Store,
