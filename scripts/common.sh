@@ -5,7 +5,7 @@ say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
 
 BUILD_PACKAGES=(g++ cmake ninja-build ccache pkg-config libcpp-httplib-dev nlohmann-json3-dev libspdlog-dev
   libcli11-dev libpcre2-dev libutf8proc-dev libssl-dev catch2)
-TEST_PACKAGES=(python3 python3-venv libopenblas0-pthread curl)
+TEST_PACKAGES=(python3 python3-venv python3-jinja2 libopenblas0-pthread curl)
 
 # install_packages NAME...: those that are not installed yet, with sudo when not root.
 install_packages() {

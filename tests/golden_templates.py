@@ -2,7 +2,8 @@
 """Compares the native chat template renderers with Jinja on random conversations.
 
 Renders N conversations a family with jinja2, set up as Hugging Face transformers does, and has the unit test binary
-render the same. Needs the jinja2 package and the reference templates; says so and ends with 0 when one is missing.
+render the same. Without the jinja2 package it says so and ends with 0; without the reference templates it says so and
+uses the two templates that need none.
 
     tests/golden_templates.py TEST_UNIT_BINARY [--templates FOLDER] [--count N] [--seed S]
 """
@@ -48,6 +49,9 @@ def load_templates(folder):
     if demo.exists():
         templates["demo"] = demo.read_text()
     templates["chatml"] = CHATML
+    if "qwen3" not in templates:
+        print(f"golden_templates: no reference templates at {folder}: using only {', '.join(templates)}")
+        return templates
 
     qwen3 = templates["qwen3"]
     generation = "{%- if add_generation_prompt %}"
@@ -229,9 +233,6 @@ def main():
         import jinja2  # noqa: F401
     except ImportError:
         print("golden_templates: skipped: jinja2 is not installed")
-        return 0
-    if not options.templates.is_dir():
-        print(f"golden_templates: skipped: no reference templates at {options.templates}")
         return 0
 
     rng = random.Random(options.seed)
