@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "engine/error.h"
+#include "engine/gguf/printable.h"
 #include "engine/text/byte_alphabet.h"
 
 namespace qwend {
@@ -12,9 +13,7 @@ namespace qwend {
 namespace {
 
 [[noreturn]] void bad_merge(size_t rank, const std::string& merge, const char* why) {
-  constexpr size_t kMaxShown = 80;
-  throw LoadError("tokenizer.ggml.merges[" + std::to_string(rank) + "]: '" + merge.substr(0, kMaxShown) +
-                  "' " + why);
+  throw LoadError("tokenizer.ggml.merges[" + std::to_string(rank) + "]: " + gguf::quoted(merge) + " " + why);
 }
 
 std::array<int32_t, 256> find_byte_tokens(const TokenTable& tokens) {

@@ -1,6 +1,7 @@
 #include "engine/text/pretokenizer.h"
 
 #include "engine/error.h"
+#include "engine/gguf/printable.h"
 #include "engine/text/unicode.h"
 #include "engine/text/utf8.h"
 
@@ -80,8 +81,8 @@ const char* white_space_end(const Scanner& scanner, const char* begin) {
 
 PreTokenizer::PreTokenizer(std::string_view name) : marks_are_letters_(name == "qwen35") {
   if (name != "qwen2" && name != "deepseek-r1-qwen" && name != "qwen35") {
-    throw LoadError("tokenizer.ggml.pre: '" + std::string(name) +
-                    "' is not supported; supported: qwen2, deepseek-r1-qwen, qwen35");
+    throw LoadError("tokenizer.ggml.pre: " + gguf::quoted(name) +
+                    " is not supported; supported: qwen2, deepseek-r1-qwen, qwen35");
   }
 }
 

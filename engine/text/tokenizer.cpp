@@ -5,6 +5,7 @@
 #include <atomic>
 #include <charconv>
 
+#include "engine/gguf/printable.h"
 #include "engine/text/bpe.h"
 #include "engine/text/byte_alphabet.h"
 #include "engine/text/nfc.h"
@@ -178,7 +179,11 @@ class Tokenizer::Impl::Encoding {
   BytePairEncoder::Scratch scratch_;
 };
 
-Tokenizer::Tokenizer(const Vocabulary& vocabulary) : impl_(std::make_unique<Impl>(vocabulary)) {}
+Tokenizer::Tokenizer(const Vocabulary& vocabulary) try : impl_(std::make_unique<Impl>(vocabulary)) {
+} catch (const LoadError& error) {
+  if (vocabulary.source.empty()) throw;
+  throw LoadError(vocabulary.source + ": " + error.what());
+}
 Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 Tokenizer::~Tokenizer() = default;
 

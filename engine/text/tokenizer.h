@@ -33,6 +33,7 @@ struct Vocabulary {  // as stored in the file, in GPT-2's byte alphabet
   std::string pre = "qwen2";        // tokenizer.ggml.pre
   int32_t bos = -1, eos = -1, eot = -1, pad = -1;
   bool add_bos = false;
+  std::string source;                                   // for error messages: the model file's path
   static Vocabulary from_gguf(const gguf::File& file);  // throws LoadError
 };
 
