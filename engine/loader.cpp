@@ -55,6 +55,15 @@ std::optional<uint64_t> read_number(const char* path) {
   return std::nullopt;
 }
 
+// Enough for four full contexts, or for a few hundred tokens of every sequence that may run, whichever is
+// more.
+int64_t default_blocks(int64_t blocks_per_sequence, int32_t max_seqs) {
+  constexpr int64_t kFullContexts = 4, kTokensPerSequence = 256;
+  const int64_t short_ones =
+      max_seqs * std::min<int64_t>(blocks_per_sequence, kTokensPerSequence / kBlockSize);
+  return std::max(std::min<int64_t>(kFullContexts, max_seqs) * blocks_per_sequence, short_ones);
+}
+
 }  // namespace
 
 uint64_t free_memory_bytes() {
@@ -91,7 +100,7 @@ MemoryPlan plan_memory(const ModelConfig& config, uint64_t weight_bytes, const L
     blocks = settings.kv_blocks;
   } else {
     const int64_t affordable = static_cast<int64_t>(free_bytes / 4 / block_bytes);
-    blocks = std::min(affordable, blocks_per_sequence * settings.max_seqs);
+    blocks = std::min(affordable, default_blocks(blocks_per_sequence, settings.max_seqs));
   }
   blocks = std::min<int64_t>(blocks, (int64_t{1} << 31) / kBlockSize - 1);  // slots are int32
 

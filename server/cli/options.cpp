@@ -14,7 +14,7 @@ void add_model_options(OptionTable& table, ModelOptions& o) {
       .add("max-batch-tokens", o.max_batch_tokens,
            "tokens computed in one step; longer prompts are cut into chunks")
       ->check(CLI::Range(16, 65536));
-  table.add("kv-cache-gb", o.kv_cache_gb, "memory for keys and values in GB, 0 to decide by free memory")
+  table.add("kv-cache-gb", o.kv_cache_gb, "memory for keys and values in GB, 0 for four full contexts")
       ->check(CLI::NonNegativeNumber);
   table.add("kv-blocks", o.kv_blocks, "the same in blocks of 16 tokens")->check(CLI::NonNegativeNumber);
   table.add("kv-dtype", o.kv_dtype, "format of keys and values: auto, f16 or f32")
@@ -65,8 +65,8 @@ void add_serve_options(OptionTable& table, ServeOptions& o) {
       ->check(CLI::IsMember({"model", "openai"}));
   table.add_flag("strict-params", o.strict_params, "refuse unknown request parameters");
   table.add("log-format", o.log_format, "text or json")->check(CLI::IsMember({"text", "json"}));
-  table.add("log-level", o.log_level, "debug, info, warn or error")
-      ->check(CLI::IsMember({"debug", "info", "warn", "error"}));
+  table.add("log-level", o.log_level, "debug, info, warning or error")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
 }
 
 }  // namespace qwend::cli

@@ -16,7 +16,7 @@ struct ModelOptions {
   int max_seqs = 256;  // sequences running at once
   int max_batch_tokens = 512;  // token budget of a step
   double kv_cache_gb = 0;      // 0: see kv_blocks
-  int kv_blocks = 0;           // 0: a quarter of the free memory, at most max_seqs full contexts
+  int kv_blocks = 0;  // 0: four full contexts or 256 tokens a sequence, at most a quarter of the free memory
   std::string kv_dtype = "auto";
   bool no_prefix_cache = false;
   LoadSettings load_settings() const;

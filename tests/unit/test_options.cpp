@@ -28,7 +28,8 @@ std::string write_config(const std::string& text) {
 }  // namespace
 
 TEST_CASE("options: the command line wins over the environment, the environment over the file", "[unit]") {
-  const std::string file = write_config("port = 1\nmax-seqs = 11\nctx = 111\nhost = \"::1\"\nstrict-params = true\n");
+  const std::string file =
+      write_config("port = 1\nmax-seqs = 11\nctx = 111\nhost = \"::1\"\nstrict-params = true\n");
   ::setenv("QWEND_PORT", "2", 1);
   ::setenv("QWEND_MAX_SEQS", "22", 1);
   const Parsed parsed({"--config", file, "--port", "3"});
@@ -72,7 +73,8 @@ TEST_CASE("options: configs/serve.toml lists every option and its lines are acce
   // With the comment signs of the settings taken away the file must parse.
   std::string uncommented;
   for (std::string line; std::getline(text, line);) {
-    const bool setting = line.starts_with("# ") && line.find(" = ") != std::string::npos && line[2] >= 'a' && line[2] <= 'z';
+    const bool setting =
+        line.starts_with("# ") && line.find(" = ") != std::string::npos && line[2] >= 'a' && line[2] <= 'z';
     uncommented += (setting ? line.substr(2) : line) + "\n";
   }
   const Parsed parsed({"--config", write_config(uncommented)});
