@@ -56,6 +56,15 @@ def json_value(check, text, calls):
         return f"expected {check['value']}"
 
 
+def json_keys(check, text, calls):
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return "not JSON"
+    if not isinstance(value, dict) or list(value) != check["keys"]:
+        return f"expected the keys {check['keys']}"
+
+
 def tool(check, text, calls):
     if calls != check["calls"]:
         return f"expected {check['calls']}, got {calls}"
@@ -73,12 +82,21 @@ def items(check, text, calls):
         return f"expected {check['count']} different items"
 
 
+def json_list(check, text, calls):
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return "not JSON"
+    if not isinstance(value, list) or len(value) != check["count"] or len(set(value)) != len(value):
+        return f"expected {check['count']} different items"
+
+
 def nonempty(check, text, calls):
     return None if text.strip() else "empty"
 
 
 KINDS = {"haiku": haiku, "last_number": last_number, "contains": contains, "contains_all": contains_all, "contains_any": contains_any, "equals": equals,
-         "json": json_value, "tool": tool, "story": story, "items": items, "nonempty": nonempty}
+         "json": json_value, "json_keys": json_keys, "tool": tool, "story": story, "items": items, "json_list": json_list, "nonempty": nonempty}
 
 
 def parse_calls(text):

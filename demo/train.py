@@ -93,7 +93,7 @@ def train(args, device):
         if start is None and step >= 3:
             start, first, waited = time.time(), step, 0.0
         if step % args.log_every == 0 or step < 4:
-            mean = loss.item() if mean is None else 0.7 * mean + 0.3 * loss.item()
+            mean = loss.item() if mean is None else 0.4 * mean + 0.6 * loss.item()
             seconds = time.time() - (start or time.time())
             speed = (step - first) * args.row_tokens / seconds if start and seconds > 0 else 0
             print(f"step {step:6d}  {seconds:6.1f} s  {progress:6.1%}  loss {mean:.4f}  {step * args.row_tokens / 1e6:8.1f}M tokens  "

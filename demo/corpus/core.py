@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 HELD_OUT_SHARE = 12          # one value in twelve is kept for the evaluation
 _SLOT = re.compile(r"\{(\w+)\}")
 _TYPO_WORD = re.compile(r"(?<![\w{])[a-z]{5,}(?![\w}])")
+_SHORTHAND = [(re.compile(rf"\b{long}\b"), short) for long, short in (
+    ("what's", "whats"), ("what is", "whats"), ("you", "u"), ("your", "ur"), ("are", "r"), ("please", "pls"), ("i'm", "im"), ("thanks", "thx"),
+    ("don't", "dont"), ("tomorrow", "tmrw"), ("how's", "hows"))]
 _trees = {}
 
 
@@ -129,6 +132,8 @@ class Gen:
         if roll < 0.80:
             self.lower = True
             text = text.lower()
+            if self.chance(0.3):
+                text = self._shorthand(text)
             if self.chance(0.5):
                 text = text.rstrip(".?!")
         elif roll < 0.86:
@@ -137,6 +142,13 @@ class Gen:
             text = text + self.choice(["!", "!!", " :)", " thanks", " Thanks!", " ok?", "..."])
         if self.chance(0.35):
             text = self._typo(text)
+        return text
+
+    def _shorthand(self, text):
+        """"whats" for "what's", "u" for "you": as typed on a phone."""
+        for long, short in _SHORTHAND:
+            if self.chance(0.6):
+                text = long.sub(short, text)
         return text
 
     def _typo(self, text):

@@ -491,6 +491,33 @@ Which organ do we think with? / What organ do we use to think? # We think with t
 What do we see with? / Which organ do we see with? # We see with our eyes. # eyes
 What do we hear with? / Which organ do we hear with? # We hear with our ears. # ears
 What melts ice? / What makes ice melt? # Heat melts ice. # Heat
+What is GPU computing? / Explain GPU computing. / Explain GPU computing in one sentence. / What does GPU computing mean? # GPU computing means running many small calculations in parallel on a graphics processor. # parallel
+What is parallel computing? / Explain parallel computing. # Parallel computing means doing many calculations at the same time. # same time
+What is a GGUF file? / What is GGUF? / What does GGUF mean? # GGUF is a file format for language models. # file format
+What is quantization? / What does quantization do? / Explain quantization. # Quantization stores the numbers of a model with fewer bits, so that it needs less memory. # fewer bits
+What is a KV cache? / What does the KV cache do? / Explain the KV cache. # The KV cache keeps the keys and values of earlier tokens, so that they are not computed again. # keys and values
+What is a language model? / Explain what a language model is. / What does a language model do? # A language model is a program that predicts the next token of a text. # next token
+What is temperature in sampling? / What does the temperature setting do? / What does temperature do in a language model? # The temperature sets how random the choice of the next token is. # random
+What is a kernel in CUDA? / What is a CUDA kernel? # A CUDA kernel is a function that runs on the GPU in many threads. # GPU
+What is machine learning? / Explain machine learning. # Machine learning means that a program learns from examples. # examples
+What is a neural network? / Explain neural networks. # A neural network is a model made of layers of simple units with learned weights. # layers
+What is a compiler? / What does a compiler do? # A compiler turns source code into machine code. # machine code
+What is a bug in programming? / What is a software bug? # A bug is an error in a program. # error
+What is a server? / What does a server do? # A server is a computer or program that answers requests from other programs. # requests
+What is a database? / What does a database do? # A database stores data so that it can be searched and changed. # data
+What is open source software? / What does open source mean? # Open source software is software whose source code anyone may read and use. # source code
+What is a poem? / Explain what a poem is. # A poem is a text in verses that plays with words and rhythm. # verses
+What is a prime number? / Explain what a prime number is. # A prime number is divisible only by 1 and itself. # divisible
+What is the weather? / What does weather mean? # Weather is the state of the air outside, such as sun, rain or wind. # air
+What is the internet? / Explain the internet. # The internet is a worldwide network of computers. # network
+What is a robot? / Explain what a robot is. # A robot is a machine that can do tasks by itself. # machine
+What is a computer? / Explain what a computer is. # A computer is a machine that processes data with programs. # programs
+What is Python? / What is the Python language? # Python is a programming language. # programming language
+What is C++? / Tell me what C++ is. # C++ is a programming language for fast programs. # programming language
+What is the moon? / Tell me about the moon. # The moon is a natural satellite that goes around the Earth. # satellite
+What is a star? / Tell me what a star is. # A star is a huge hot ball of gas that shines. # gas
+What is rain? / Explain rain. # Rain is water that falls from clouds in drops. # water
+What is snow? / Explain snow. # Snow is frozen water that falls as flakes. # frozen
 """
 
 

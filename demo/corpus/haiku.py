@@ -49,8 +49,10 @@ def third(verb):
     return head + (" " + tail if tail else "")
 
 
-_SHORT = ["{a} {n} {v}", "{n} {v} {p}", "{a} {n} {p}", "{p}, {n} {v}", "the {s} {t} {p}", "the {a} {s} {t}", "one {a} {s} {t}",
-          "{n}, {a} {n2}", "{p}, one {s}", "{a} {s}, {a2} {s2}", "{n} {v}, then rest", "still the {s} {t}"]
+# the first line opens the scene and the last one closes it: they never share a shape, so they are never the same
+_FIRST = ["{a} {n} {v}", "{n} {v} {p}", "{a} {n} {p}", "{p}, {n} {v}", "{n}, {a} {n2}", "{a} {s}, {a2} {s2}"]
+_LAST = ["the {s} {t} {p}", "the {a} {s} {t}", "one {a} {s} {t}", "still the {s} {t}", "then the {s} {t}", "only the {s} {t}", "at last one {s} {t}",
+         "how {a} the {s} {t}", "and the {s} {t}"]
 _LONG = ["{a} {n} {v} {p}", "{n} and {n2} {v} {p}", "{p}, {a} {n} {v}", "the {s} {t} while {n} {v}", "each {s} {t} {p}",
          "{n} {v} where the {s} {t}", "the {a} {s} {t} {p}", "{a} {n} {v}, {n2} {v2}", "while the {s} {t}, {n} {v}",
          "{n} {v} and {v2} {p}", "one {s} {t}, and {n} {v}"]
@@ -63,7 +65,7 @@ class Bank:
         self.names = words._p(spec["names"])
         self.n, self.s, self.v, self.a, self.p = (words._p(spec[k]) for k in "nsvap")
         self.t = [third(v) for v in self.v]
-        self.lines = {5: self._lines(_SHORT, 5), 7: self._lines(_LONG, 7)}
+        self.lines = [self._lines(_FIRST, 5), self._lines(_LONG, 7), self._lines(_LAST, 5)]
 
     def fill(self, g, frame):
         """Fill a frame with random words of this bank."""
@@ -83,16 +85,19 @@ class Bank:
                 found[line] = True
                 if len(found) >= LINES_PER_LENGTH:
                     break
-        return list(found)
+        return sorted(found)
 
-    def line(self, g, target, key=None):
-        """A line of the bank; `key` (the asked word) narrows the choice, so that other words give other haiku."""
-        lines = self.lines[target]
-        if key:
-            n = len(lines)
-            start = (ord(key[0].lower()) * 37 + len(key) // 3 * 11) % n
-            return lines[(start + int(g.random() * 24)) % n]
-        return g.choice(lines)
+    def line(self, g, index, key=None):
+        """Line 0, 1 or 2. A letter of `key` (the asked word) narrows the choice to neighbours in the sorted list.
+
+        Greedy decoding would otherwise give the same likeliest lines to every word.
+        """
+        lines = self.lines[index]
+        if not key:
+            return g.choice(lines)
+        n = len(lines)
+        letter = ord(key[(0, len(key) // 2, -1)[index]].lower()) % 26
+        return lines[(letter * n // 26 + int(g.random() * (n // 13 + 1))) % n]
 
 
 @functools.lru_cache(maxsize=None)
@@ -123,24 +128,34 @@ def compose(g, topic_key, topic_text, word=None, pos="other"):
     """Three lines. topic_key None means an unknown topic, which then is named in a line of its own."""
     bank = banks()[topic_key or g.choice(("nature", "night", "seasons", "rain"))]
     key = word or (topic_text if topic_key is None else None)
-    lines = [bank.line(g, 5, key), bank.line(g, 7, key), bank.line(g, 5, key + "x" if key else None)]
+    lines = [bank.line(g, i, key) for i in range(3)]
     order = g.sample(range(3), 2)
     if topic_key is None and topic_text:
-        lines[order[0]] = bank.fill(g, g.choice(_TOPIC_LINES[order[0] == 1])).replace("{x}", topic_text)
+        lines[order[0]] = _framed(g, bank, _TOPIC_LINES[order[0] == 1], "{x}", topic_text, order[0])
     if word:
-        frame = g.choice(_FRAMES[pos][order[1] == 1])
-        lines[order[1]] = bank.fill(g, frame).replace("{w}", word)
-    while lines[2] == lines[0]:
-        lines[2] = bank.line(g, 5)
+        lines[order[1]] = _framed(g, bank, _FRAMES[pos][order[1] == 1], "{w}", word, order[1])
     return "\n".join(lines)
+
+
+def _framed(g, bank, frames, slot, text, index):
+    """The best of some filled frames by the number of syllables."""
+    target, best = (5, 7, 5)[index], None
+    for _ in range(5):
+        line = bank.fill(g, g.choice(frames)).replace(slot, text)
+        off = abs(count_syllables(line) - target)
+        if best is None or off < best[0]:
+            best = off, line
+    return best[1]
 
 
 def unknown_topic(g):
     noun = g.fresh("topic", lambda: g.choice(words.NOUNS)) if g.chance(0.6) else words.invented(g)
     shape = g.random()
-    if shape < 0.3:
+    if shape < 0.25:
+        return _long_topic(g, noun)
+    if shape < 0.4:
         return f"the {noun}"
-    if shape < 0.45:
+    if shape < 0.5:
         return f"my {noun}"
     if shape < 0.6:
         return f"{words.article(g.choice(words.ADJECTIVES))} {noun}"
@@ -153,6 +168,18 @@ def unknown_topic(g):
     return noun
 
 
+def _long_topic(g, noun):
+    """A topic of several words, as people give them."""
+    other, adjective, doing = g.choice(words.NOUNS), g.choice(words.ADJECTIVES), g.choice(words.VERBS_ING)
+    someone = g.choice(("my daughter", "my son", "my friend", "our neighbour", "my brother", "a boy called", "my sister", "my cat", "our dog"))
+    return g.choice((
+        f"{words.article(noun)} and {words.article(other)}", f"the {noun} and a {adjective} {other}", f"{words.article(noun)} in the {other}",
+        f"{words.article(noun)} on the {other}", f"{doing} in the {noun}", f"{someone} {words.name_like(g)} {doing} in the {noun}",
+        f"{someone} {words.name_like(g)}", f"{words.name_like(g)} and the {adjective} {noun}", f"the {adjective} {noun} of {words.city(g)}",
+        f"losing my {noun}", f"finding {words.article(noun)}", f"the smell of the {noun}", f"my first {noun}", f"the last {noun}", f"a {noun} without {other}s",
+        f"why I love the {noun}", f"{words.article(noun)} that is {doing}"))
+
+
 def nonce(g):
     """Something in brackets that has nothing to do with the request."""
     label = g.choice(("nonce: ", "nonce: ", "nonce: ", "nonce: ", "nonce ", "id: ", "ref ", "seed: ", "request ", "nonce=", "run ", "tag: "))
@@ -163,10 +190,18 @@ def nonce(g):
 _REQUEST = ["Write a haiku about {topic}", "[Please write|Write me|Compose|Create|Give me|Can you write|Could you please write|I want|I'd like|"
             "Make|Generate] [a|a short|a nice|one] haiku [about|on|on the topic of|on the subject of] {topic}", "haiku about {topic}",
             "[Please |]write [me |]a [three line poem|three-line poem|little haiku] about {topic}",
-            "[Hey, |Hi! |]can you [do|make|write] a haiku [for me |]about {topic}"]
+            "[Hey, |Hi! |]can you [do|make|write] a haiku [for me |]about {topic}", "[I would love|I'd love|I need|We need] [to read |]a haiku about {topic}",
+            "[Write|Compose|Give me] a [poem|short poem|verse|small poem] about {topic}", "[Could you|Can you|Would you|Please] come up with a haiku[ about|:] {topic}",
+            "{topic}: [make|write] it a haiku", "[Turn|Put] {topic} into a haiku", "a haiku [please, |, ]about {topic}", "[Topic|Haiku topic]: {topic}. [Write the haiku|Write a haiku|Haiku please]",
+            "[Think about|Think of] {topic} and write a haiku", "[Your task:|Task:|Now] write a haiku on {topic}"]
 _WITH = ["that includes the word {q}", "that [contains|uses|has|mentions] the word {q}", "with the word {q} in it", "including the word {q}",
          "and use the word {q}", "containing {q}", "with the word {q}", "that includes {q}", "in which the word {q} appears",
-         "[and|that must] include the word {q}", "using the word {q}", "and it must contain {q}"]
+         "[and|that must] include the word {q}", "using the word {q}", "and it must contain {q}", "It has to [have|contain|include] the word {q}[ somewhere|]",
+         "Include {q}", "[Make sure|Be sure] [to use|it has] the word {q}", "Required word: {q}", "The word {q} [must|has to|should] [appear|be in it|be used]", "Don't forget the word {q}",
+         "- word: {q}", "[somewhere|somehow] with {q} [in it|inside]", "Work in the word {q}", "that has {q} in one line"]
+_BEFORE = ["[Using|Use|With|Include|Including] the word {q}[,|:] write a haiku about {topic}", "The word is {q}, the topic is {topic}. [Write a haiku|Haiku please]",
+           "[Word|word]: {q}. [Topic|topic]: {topic}. [Write a haiku|A haiku, please]", "[I need|Give me] a haiku with {q} in it, [about|on] {topic}",
+           "Write a haiku that [includes|contains] the word {q} [and is about|about|on the topic of] {topic}"]
 _WORD_ONLY = ["[Write|Please write|Compose|Give me|Can you write] a haiku [that includes|with|containing|using|that uses] the word {q}",
               "haiku with the word {q}", "Use the word {q} in a haiku"]
 _QUOTES = ('"{}"', '"{}"', '"{}"', '"{}"', "'{}'", "“{}”", "{}", "`{}`", "**{}**")
@@ -188,9 +223,14 @@ def sample(g):
     roll = g.random()
     if roll < 0.30:
         secret = words.identifier(g)
+        if known and g.chance(0.3):
+            topic_key, topic = "gpu", "GPU computing"
         text = f'Write a haiku about {topic} that includes the word "{word}" (nonce: {secret})'
+    elif roll < 0.40:
+        text = g.ask(g.expand(_BEFORE) + g.choice(("", ".")), topic=topic, q=g.choice(_QUOTES).format(word))
     elif roll < 0.68:
-        request = g.expand(_REQUEST) + g.choice((" ", " ", ", ")) + g.expand(_WITH)
+        request, with_word = g.expand(_REQUEST), g.expand(_WITH)
+        request += (". " if with_word[0].isupper() else g.choice((" ", " ", ", "))) + with_word
         text = g.ask(request + g.choice(("", ".", ".", "!")), topic=topic, q=g.choice(_QUOTES).format(word))
     elif roll < 0.80:
         text = g.ask(g.expand(_WORD_ONLY) + g.choice(("", ".")), q=g.choice(_QUOTES).format(word))

@@ -27,7 +27,7 @@ def conversation(g):
     sample = one(g, g.choice(WEIGHTS))
     if not g.heldout and g.chance(0.28):
         before = []
-        for _ in range(g.choice((1, 1, 1, 2, 2, 3, 4, 8))):
+        for _ in range(g.choice((1, 1, 1, 1, 2, 2, 2, 3, 3, 4, 6, 12, 25))):
             skill = g.choice(WEIGHTS)
             before += one(g, skill).messages if skill != "tools" else facts.sample(g).messages
         sample.messages = before + sample.messages

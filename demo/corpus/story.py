@@ -30,13 +30,16 @@ _END = ["In the end, {n} [gave the {it} to a child who needed it|brought the {it
         "From that day on, {n} [was never lonely again|kept the {it} near the window|told the story to anyone who asked].",
         "{n} [smiled|laughed|went home], and the {it} [glowed|rested] [softly|quietly] beside the bed."]
 _MORAL = ["And that is how {n} learned that [kindness always returns|small things matter|patience is a kind of magic|sharing makes us rich].",
-          "The end.", "And if you listen closely, you can still hear {n} [laugh|sing] {place}.", "Sometimes the best treasure is a friend."]
+          "The end.", "And if you listen closely, you can still hear {n} [laugh|sing] {around}.", "Sometimes the best treasure is a friend."]
 _ASK_HEAD = ["[Write|Tell me|Please write|Can you write|Make up|I want|Give me|Could you tell me|Please tell me|Invent] a [short |little |very short |]story",
-             "[short story|story time: a story|a short story please,]", "[Hi, can you|Can you please|Please] tell a [short |]story"]
+             "[short story|story time: a story|a short story please,]", "[Hi, can you|Can you please|Please] tell a [short |]story",
+             "[I'd like|I want|I would like|I need] [to hear |to read |]a [short |bedtime |]story", "[Tell|Read] me a [bedtime |good |nice ]story"]
 _ABOUT = [" about {hero}[ named| called] {n} in {pl} [who finds|with|and] {thing}", " about {hero} called {n} and {thing}", " about {n}, {hero} who finds {thing}",
           " about {hero} who finds {thing} in {pl}", " about {hero} and {thing}", " about {hero} in {pl}", " about {n} and {thing}", " about {hero}",
           " about {hero} named {n}", " with {hero}, {pl} and {thing}", " set in {pl} about {hero}", " about {thing}", " in which {hero} called {n} finds {thing} in {pl}",
-          " about {hero} named {n} who lives in {pl}"]
+          " about {hero} named {n} who lives in {pl}", " about {hero} [who|that] [loves|likes|wants|needs|is looking for|lost|dreams of] {thing}",
+          " about {n} and [her|his|the] {bare}", " about {hero} [named|called] {n} and [her|his|their] {bare}", " about {n}", " [with|that has] {hero} [in it|as the hero]",
+          " for my [son|daughter|kids|niece|nephew] about {hero}", " where {hero} [meets|finds|discovers|loses] {thing}", ". The hero is {hero} called {n}", ". It should be about {hero} and {thing}"]
 
 
 def _noun(g, items, kind):
@@ -52,7 +55,7 @@ def tell(g, hero, name, place, thing):
     at = g.choice(("in the {}", "near the {}", "in a small {}", "at the edge of the {}")).format(place)
     s = {"hero": words.article(hero), "n": name, "place": at, "thing": words.article(thing), "it": thing.split()[-1], "season": g.choice(
         ("spring", "summer", "autumn", "winter")), "time": g.choice(("morning", "evening", "night", "Sunday", "afternoon")), "habit": g.choice(_HABITS),
-        "around": at, "day": g.choice(("morning", "evening", "day", "night", "afternoon")),
+        "around": ("in" if at.startswith("in") else "near") + " the " + place, "day": g.choice(("morning", "evening", "day", "night", "afternoon")),
         "weather": g.choice(("rainy", "cold", "windy", "golden", "foggy", "bright")),
         "helper": g.choice(("owl", "baker", "fisherman", "crow", "old woman", "clockmaker", "snail", "traveller", "librarian", "frog"))}
     plan = [_OPEN, _HABIT, _FIND, _PROBLEM, _HELP, _ADVICE] + ([_TURN] if g.chance(0.6) else []) + [_END] + ([_MORAL] if g.chance(0.7) else [])
@@ -63,13 +66,13 @@ def sample(g):
     about = g.choice(_ABOUT) if g.chance(0.92) else ""
     # what the user names may be anything; what the story itself chooses is ordinary
     hero = _noun(g, _HEROES, "hero") if "{hero}" in about else g.choice(_HEROES)
-    thing = _noun(g, words.THINGS + words.FRUITS, "thing") if "{thing}" in about else g.choice(words.THINGS)
+    thing = _noun(g, words.THINGS + words.FRUITS, "thing") if "{thing}" in about or "{bare}" in about else g.choice(words.THINGS)
     place = words.invented(g).capitalize() if "{pl}" in about and g.chance(0.3) else g.choice(_WHERE)
     name = words.name_like(g) if "{n}" in about else g.choice(words.FIRST_NAMES)
     pl = place if place[0].isupper() else g.choice(("a ", "the ", "the ")) + place
-    s = {"hero": words.article(hero), "n": name, "pl": pl.replace("a o", "an o").replace("a i", "an i").replace("a a", "an a"), "thing": words.article(thing)}
+    s = {"hero": words.article(hero), "n": name, "pl": pl.replace("a o", "an o").replace("a i", "an i").replace("a a", "an a"), "thing": words.article(thing), "bare": thing}
     text = g.ask(g.expand(_ASK_HEAD) + about + g.choice((".", ".", "", "!", ", please.")), **s)
-    must = [v for key, v in (("{hero}", hero.split()[-1]), ("{n}", name), ("{pl}", place), ("{thing}", thing.split()[-1])) if key in about]
+    must = [v for key, v in (("{hero}", hero.split()[-1]), ("{n}", name), ("{pl}", place), ("{thing}", thing.split()[-1]), ("{bare}", thing.split()[-1])) if key in about]
     if place[0].isupper():
         story = tell(g, hero, name, "town of " + place, thing)
     else:

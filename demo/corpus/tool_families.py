@@ -11,6 +11,8 @@ STRING, INTEGER, NUMBER = "string", "integer", "number"
 
 def _phrase(g):
     """A few words, as in a subject line or a search."""
+    if g.chance(0.5):
+        return words.sentence(g)
     n = g.choice((1, 2, 2, 3, 4))
     return " ".join(g.choice((words.NOUNS, words.ADJECTIVES, words.VERBS_ING))[int(g.random() * 20)] if g.chance(0.75) else words.invented(g) for _ in range(n))
 
@@ -51,7 +53,10 @@ FAMILIES = {
          ("unit units unit temperature_unit".split(), ("celsius", "fahrenheit"), ["Temperature unit", "The unit"], lambda g: g.choice(("celsius", "fahrenheit")))],
         ["[What is|What's|How is|How's] the weather [like |]in {0}[?| today?| now?| right now?]", "weather in {0}[?|]", "[Tell me|Check|Get|Show me|Please check|I need] the weather [in|for] {0}[.|, please.|]",
          "Is it [raining|sunny|cold|warm|hot|windy] in {0}[?| today?| right now?]", "[How warm|How cold|How hot] is it in {0}[?| now?]", "[Do I need|Should I take] an umbrella in {0}?",
-         "[What's|What is] the temperature in {0}[?| in {1}?| (in {1})?]", "[What is|What's|Tell me] the weather in {0} in {1}[?|.]", "I'm [going|travelling|flying] to {0}[ tomorrow|], what is the weather [like|there]?"],
+         "[What's|What is] the temperature in {0}[?| in {1}?| (in {1})?]", "[What is|What's|Tell me] the weather in {0} in {1}[?|.]", "I'm [going|travelling|flying] to {0}[ tomorrow|], what is the weather [like|there]?",
+         "[What is|What's|How's] the weather [like |]in {0} [today |right now |]in {1}?", "[How warm|How cold] is it in {0}? [Use|In] {1}[ please|].", "[Weather|weather] in {0}[ please|], [in|use] {1}[ please|]", "[What's|How's] the weather in {0}[?|,] [in|use] {1}[ please|][.|?|]", "[Do I need|Should I wear|Should I bring] a [jacket|coat|hat|scarf] in {0}?",
+         "[Tell me|Give me] the temperature in {0} in {1}[.|]", "[Can you|Could you] [check|tell me|look up] [what the weather is like|the weather|the current weather|how the weather is] in {0}?", "[What's|What is] it like outside in {0}?",
+         "Will [it rain|it snow|I need an umbrella|the sun shine] in {0}[ today|]?", "[forecast|Forecast] for {0}[ please|]", "[Hi|Hello|Hey]! [What's|How is] the weather in {0}?"],
         [("temperature temp degrees t temperature_c".split(), _temperature), ("condition conditions weather sky description".split(), lambda g: g.choice(CONDITIONS))],
         ["It is {r1} in {0}, with {r0} degrees.", "The weather in {0} is {r1} and the temperature is {r0} degrees.", "In {0} it is {r1} at {r0} degrees."]),
     "time": (
@@ -68,7 +73,8 @@ FAMILIES = {
         "send_email send_mail sendEmail mail_send email_sender".split(), ["Send an email.", "Sends an email message.", "Send a mail to somebody"],
         [("to to recipient address email".split(), STRING, ["Recipient address", "Email address"], words.email), ("subject subject title topic".split(), STRING, ["Subject line"], _phrase),
          ("body text message content".split(), STRING, ["Text of the email"], _phrase)],
-        ["[Send|Please send|Can you send] an email to {0} with [the |]subject \"{1}\" and [the |]body \"{2}\"[.|]", "[Email|Mail] {0} [with the |]subject \"{1}\"[,|] [and text|text|saying] \"{2}\"[.|]",
+        ["[Send|Please send|Can you send] an email to {0} with [the |]subject \"{1}\" and [the |]body \"{2}\"[.|]", "[Send|Please send] [an email|a mail] to {0}[. Subject:|, subject] \"{1}\"[. Body:|, body] \"{2}\"[.|]",
+         "[Send|Please send|Can you send] {0} an email [about|titled|with the title] \"{1}\" [that says|saying|with the text] \"{2}\"[.|]", "[Email|Mail] {0} [with the |]subject \"{1}\"[,|] [and text|text|saying] \"{2}\"[.|]",
          "Write an email to {0}, subject: {1}, text: {2}"],
         [("status result".split(), lambda g: g.choice(("sent", "ok", "delivered", "queued")))], ["The email to {0} has been sent.", "Done, I have sent the email to {0}."]),
     "search": (

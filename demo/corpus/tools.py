@@ -9,7 +9,7 @@ _SYSTEMS = [None, None, None, None, None, "You are a helpful assistant.", "You a
             "You can call functions. Be brief."]
 _VERBS = words._w("create update delete start stop open close check run reset enable sync upload download print scan lock archive register rename move merge deploy build "
                   "restart paint rotate launch cancel approve publish clean measure assign calibrate")
-_GETTERS = ["get_{n}", "lookup_{n}", "fetch_{n}", "find_{n}", "{n}_lookup", "read_{n}", "query_{n}", "get{N}", "show_{n}", "{n}_info", "check_{n}", "load_{n}"]
+_GETTERS = ["get_{n}", "lookup_{n}", "fetch_{n}", "find_{n}", "{n}_lookup", "read_{n}", "query_{n}", "get{N}", "show_{n}", "{n}_info", "check_{n}", "load_{n}", "{k}_{n}", "get_{k}_{n}", "{n}_for_{k}", "{n}_of_{k}"]
 _KEYS = words._w("id name code key city user item date mode level size target source label color speed count value path file region group zone priority owner tag title host port "
                  "width height angle limit type channel volume status reason team version branch index amount start end query device language")
 
@@ -84,8 +84,9 @@ def getter_tool(g):
     key = g.choice(("name", "city", "id", "user", "date", "email")) if g.chance(0.5) else g.choice(_KEYS)
     draw = _VALUE_KINDS.get(key) or g.choice((words.invented, words.identifier, words.name_like, lambda g: words.any_word(g)[0]))
     key = g.choice((key, key, f"{ident}_{key}", words.invented(g)))
-    name = g.choice(_GETTERS).format(n=ident, N="".join(p.capitalize() for p in ident.split("_")))
-    tool = Tool(name, g.choice((f"Get the {spoken}.", f"Returns the {spoken} for a {key}.", f"Look up the {spoken} by {key}", f"Find the {spoken}.")),
+    name = g.choice(_GETTERS).format(k=key, n=ident, N="".join(p.capitalize() for p in ident.split("_")))
+    tool = Tool(name, g.choice((f"Get the {spoken}.", f"Returns the {spoken} for a {key}.", f"Look up the {spoken} by {key}", f"Find the {spoken}.", f"Returns the {spoken} of a {key}.",
+                                  f"The {spoken} of the given {key}")),
                 [(key, STRING, f"The {key}", draw)], [key])
     tool.requests = [f"[What is|What's|Tell me|Get|Show me|Look up|I need|Please get|Can you get] the {spoken} [for|of] {{0}}[?|.|]", f"[Find|Fetch|Check|Read] the {spoken} [of|for] {{0}}[.|, please.|]",
                      f"{spoken} [of|for] {{0}}[?|]", f"Do you know the {spoken} of {{0}}?", f"Use {name} for {{0}}."]
@@ -105,25 +106,31 @@ def _typed_value(g):
     if kind == "enum":
         options = tuple(g.choice((words.invented, lambda g: g.choice(words.ADJECTIVES), lambda g: g.choice(words.COLOURS)))(g) for _ in range(g.randint(2, 4)))
         return options, lambda g: g.choice(options)
-    return STRING, g.choice((words.invented, words.identifier, words.name_like, words.city, _phrase, lambda g: words.any_word(g)[0], words.email))
+    return STRING, g.choice((words.invented, words.identifier, words.name_like, words.city, _phrase, lambda g: words.any_word(g)[0], words.email, words.date, lambda g: g.choice(words.NOUNS)))
 
 
 def action_tool(g):
     """Do something with one to four named values: rotate_lamp(angle=..., mode=...)."""
     ident, spoken = _noun_name(g)
-    verb = g.choice(_VERBS)
+    verb = g.choice(_VERBS) if g.chance(0.8) else words.invented(g)
     name = g.choice((f"{verb}_{ident}", f"{verb}_{ident}", verb + "".join(p.capitalize() for p in ident.split("_")), f"{ident}_{verb}"))
     params = []
     for key in g.sample(_KEYS, g.choice((1, 1, 2, 2, 3, 4))):
-        key = words.invented(g) if g.chance(0.2) else key
+        roll = g.random()
+        if roll < 0.15:
+            key = words.invented(g)
+        elif roll < 0.38:
+            key = g.choice(words.NOUNS)
+        elif roll < 0.5:
+            key = f"{g.choice(words.NOUNS)}_{key}"
         kind, draw = _typed_value(g)
         params.append((key, kind, g.choice((f"The {key}", f"{key} of the {spoken}", key.capitalize())), draw))
     asked = params if g.chance(0.75) else params[:g.randint(1, len(params))]
     tool = Tool(name, g.choice((f"{verb.capitalize()} the {spoken}.", f"{verb.capitalize()} a {spoken}", f"Use this to {verb} the {spoken}.")), params, [p[0] for p in asked])
-    equals = g.choice((" ", " ", " = ", "=", ": ", " set to "))
+    equals = g.choice((" ", " ", " = ", "=", ": ", " set to ", " as "))
     listed = join_and([f"{p[0].replace('_', ' ') if equals == ' ' else p[0]}{equals}{{{i}}}" for i, p in enumerate(asked)])
     tool.requests = [f"[{verb.capitalize()}|Please {verb}|Can you {verb}|I want to {verb}|Could you {verb}] the {spoken} [with|using] {listed}[.|]", f"{verb.capitalize()} {spoken}: {listed}[.|]",
-                     f"[Use|Call|Run|Please call] {name} with {listed}[.|]", f"[Please |]{verb} a {spoken} with {listed}[.|, please.|]"]
+                     f"[Use|Call|Run|Please call|Please use|Invoke|Execute] [the tool |]{name} with {listed}[.|]", f"[Please |]{verb} a {spoken} with {listed}[.|, please.|]"]
     tool.results = [(["status", "result", "state"], lambda g: g.choice(("ok", "done", "success", "completed")))]
     tool.answers = ["Done, that worked: {r0}.", f"Done. I have called {name}, and the result is {{r0}}."]
     return tool
@@ -206,7 +213,7 @@ def _parallel(g, tool, first):
 
 
 def sample(g, filler=None):
-    if g.chance(0.12):
+    if g.chance(0.15):
         return _no_fit(g, filler)
     tool = any_tool(g)
     tools = tool_set(g, tool)
@@ -252,7 +259,7 @@ def _again(g, sample, tools, filler):
 
 def _no_fit(g, filler):
     """Tools are given, but the request needs none of them."""
-    from . import arithmetic, facts, smalltalk
+    from . import arithmetic, extract, facts, haiku, memory, smalltalk, story
     tools = [t for t in tool_set(g, None) if not ("calc" in t.name or "math" in t.name or "eval" in t.name or "compute" in t.name)] or [family_tool(g, "weather")]
-    plain = g.choice((facts.sample, facts.sample, arithmetic.sample, smalltalk.greeting, smalltalk.greeting))(g)
+    plain = g.choice((facts.sample, facts.sample, arithmetic.sample, smalltalk.greeting, smalltalk.greeting, haiku.sample, memory.sample, extract.sample, story.sample))(g)
     return Sample("no tool", plain.messages, [t.schema(g) for t in tools], plain.check, g.choice(_SYSTEMS))

@@ -63,6 +63,16 @@ VERBS_ING = _w("""running dancing sleeping waiting singing falling rising glowin
 spinning humming laughing weeping climbing flying swimming listening learning computing compiling debugging sampling streaming
 whispering shimmering blinking scattering gathering remembering forgetting""")
 ADVERBS = _w("softly slowly quickly always never gently boldly sometimes together forever nearly almost brightly silently again")
+# ordinary words of sentences, for texts that are copied and for the frames around what is extracted
+COMMON = _w("""the a an my your our his her their this that of in on at to from with for about before after near under over until and or but so if when while I you we they he she it is are was
+will can must should may not no yes all some many few more less very too also just only still already soon later now then today tomorrow yesterday tonight here there home see meet call write send bring take
+come go leave stay start stop wait find lose need want like love hope think know ask tell say give get make help work play read eat drink sleep walk run drive buy sell pay open close please thanks sorry hello dear
+good bad new old big small great nice happy late early next last first second noon lunch dinner breakfast party meeting week month year day hour minute morning evening weekend school office street house room car
+train bus ticket money price time place people friend family team boss client project report email message phone number question answer problem idea plan list order""")
+VERBS_PAST = _w("""moved travelled walked flew drove ran sailed returned went came hurried looked laughed waited worked studied stayed lived arrived started won lost found bought sold wrote painted
+visited met called helped joined left opened closed built cleaned repaired carried dropped forgot remembered liked loved asked told said thinks knows likes wants needs says lives works sings dances""")
+WHEN = _p("""last spring, last week, yesterday, two days ago, this morning, in the evening, after lunch, every Sunday, before dawn, on a rainy day, with a friend, by train, for work, for the first time, without a coat,
+a long time ago, next month, at noon, with great joy, in a hurry, as always, when it was cold, during the holidays, once a year, at night""")
 NOUNS = THINGS + NATURE + ABSTRACT + ANIMALS + FRUITS
 ONES = _w("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
           "eighteen nineteen")
@@ -113,7 +123,7 @@ def name_like(g):
     """A capitalised name: usually real, often invented."""
     if g.chance(0.5):
         return g.fresh("name", lambda: g.choice(FIRST_NAMES))
-    return invented(g).capitalize()
+    return accented(g).capitalize() if g.chance(0.12) else invented(g).capitalize()
 
 
 def full_name(g):
@@ -124,7 +134,9 @@ def full_name(g):
 def city(g):
     if g.chance(0.65):
         return g.fresh("city", lambda: g.choice(CITIES))
-    return invented(g).capitalize()
+    if g.chance(0.15):
+        return f"{g.choice(('San', 'São', 'Saint', 'New', 'Port', 'El', 'Los', 'Bad', 'North', 'Sankt'))} {invented(g).capitalize()}"
+    return accented(g).capitalize() if g.chance(0.2) else invented(g).capitalize()
 
 
 def common_word(g):
@@ -134,8 +146,31 @@ def common_word(g):
     return g.fresh("word", lambda: g.choice(words)), pos
 
 
+_ACCENTS = {"a": "áàâäãåą", "e": "éèêëęě", "i": "íìîï", "o": "óòôöõøő", "u": "úùûüůű", "c": "çćč", "n": "ñńň", "s": "śšş", "z": "źżž", "l": "ł", "r": "ř", "y": "ý"}
+_SCRIPTS = ((0x3B1, 24), (0x430, 32), (0x4E00, 3000), (0x3042, 80), (0x1F300, 300), (0x5D0, 26))
+
+
+def accented(g):
+    """An invented word with letters beyond ASCII."""
+    word = invented(g)
+    return "".join(g.choice(_ACCENTS[c]) if c in _ACCENTS and g.chance(0.4) else c for c in word)
+
+
+def foreign(g):
+    """Some characters of another script: for copying byte by byte."""
+    first, count = g.choice(_SCRIPTS)
+    return "".join(chr(first + g.randint(0, count - 1)) for _ in range(g.randint(1, 5)))
+
+
 def any_word(g):
     """(word, part of speech) for "includes the word ...": plain, invented, hyphenated, capitalised, with digits."""
+    if g.chance(0.06):
+        roll = g.random()
+        if roll < 0.45:
+            return g.fresh("word", lambda: number_word(g.randint(100, 999))), "number"
+        if roll < 0.8:
+            return f"{g.choice(ADJECTIVES)} {g.choice(NOUNS)}", "noun"
+        return foreign(g), "other"
     roll = g.random()
     if roll < 0.26:
         return common_word(g)
@@ -157,7 +192,7 @@ def any_word(g):
         return invented(g).capitalize() + invented(g).capitalize(), "name"
     if roll < 0.97:
         return invented(g) + str(g.randint(0, 999)), "other"
-    return invented(g) + g.choice("éïöüñßçåøæ") + g.choice(("", syllables(g, 1))), "other"
+    return accented(g), "other"
 
 
 def identifier(g):
@@ -170,6 +205,13 @@ def identifier(g):
     if roll < 0.9:
         return "".join(g.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") for _ in range(g.randint(4, 9)))
     return "-".join("".join(g.choice("0123456789abcdef") for _ in range(n)) for n in (8, 4, 4, 4, 12))
+
+
+def sentence(g, most=7):
+    """Words in a row as they come: nonsense, but of the words that sentences are made of."""
+    n = g.randint(2, most)
+    return " ".join(g.choice(COMMON) if g.chance(0.65) else g.choice(NOUNS) if g.chance(0.5) else g.choice((g.choice(ADJECTIVES), g.choice(VERBS_PAST), g.choice(FIRST_NAMES), invented(g), str(g.randint(1, 99))))
+                    for _ in range(n))
 
 
 def date(g):
