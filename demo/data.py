@@ -1,4 +1,5 @@
 """Turns generated conversations into packed training rows, in worker processes that run ahead of the training."""
+import collections
 import multiprocessing
 
 import numpy as np
@@ -52,10 +53,20 @@ def make_shard(seed, context=2048, target=SHARD_TOKENS):
 
 
 def shards(tokenizer_file, workers, first_seed=1, count=4000):
-    """Shards in a fixed order, made ahead of their use."""
+    """Shards in a fixed order, made a little ahead of their use.
+
+    Only a little: receiving them takes the time of the training process, which has a GPU to keep busy.
+    """
     haiku.banks()                                    # built once, then shared with the forked workers
     pool = multiprocessing.get_context("fork").Pool(workers, start_worker, (tokenizer_file,))
-    return pool, pool.imap(make_shard, range(first_seed, first_seed + count))
+
+    def stream():
+        ahead = collections.deque()
+        for seed in range(first_seed, first_seed + count):
+            ahead.append(pool.apply_async(make_shard, (seed,)))
+            if len(ahead) > 2 * workers:
+                yield ahead.popleft().get()
+    return pool, stream()
 
 
 def rows(shard_stream, row_tokens, context):

@@ -169,7 +169,7 @@ class Use:
         return {"type": "function", "function": {"name": self.tool.name, "arguments": json.dumps(self.arguments, ensure_ascii=False)}}
 
     def result(self, g):
-        """(tool message, what the assistant says about it)."""
+        """(tool message, what the assistant says about it, a text that every good answer holds or None)."""
         if g.chance(0.08):
             error = g.choice(("not found", "timeout", "no permission", "service unavailable", f"unknown {g.choice(list(self.arguments) or ['value'])}"))
             return json.dumps({"error": error}), g.say(["Sorry, that did not work: {e}.", "The tool reported an error: {e}."], e=error), error
@@ -184,7 +184,9 @@ class Use:
                 out = {**dict(zip(list(self.arguments)[:1], list(self.arguments.values())[:1])), **out}
             content = json.dumps(out, ensure_ascii=False)
         answers = [a for a in self.tool.answers if all("{%s}" % k in a for k in values)] or self.tool.answers
-        return content, g.say(g.choice(answers), **{k: str(v).strip('"') for k, v in self.slots.items()}, **values), str(values["r0"])
+        slots = {k: str(v).strip('"') for k, v in self.slots.items()}
+        sure = next((v for k, v in (("r0", str(values["r0"])), ("0", slots.get("0"))) if all("{%s}" % k in a for a in self.tool.answers)), None)
+        return content, g.say(g.choice(answers), **slots, **values), sure
 
 
 def tool_set(g, main):
@@ -241,7 +243,7 @@ def _answer(g, sample, uses):
         said.append((answer, key))
     sample.messages.append(assistant(" ".join(a for a, _ in said)))
     sample.skill = "tool answer"
-    sample.check = {"kind": "contains_all", "texts": [k for _, k in said]}
+    sample.check = {"kind": "contains_all", "texts": [k for _, k in said if k]}
 
 
 def _again(g, sample, tools, filler):
