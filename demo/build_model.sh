@@ -2,7 +2,7 @@
 # From nothing to the GGUF file and its evaluation, on a machine with one GPU: sh build_model.sh [minutes of training] [folder for the results]
 set -e
 cd "$(dirname "$0")"
-minutes=${1:-8}
+minutes=${1:-7}
 out=${2:-build}
 mkdir -p build "$out"
 python3 tokenizer.py --out build/tokenizer.json

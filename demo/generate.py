@@ -7,8 +7,8 @@ from tokenizers import Tokenizer, models
 from chat import CONTROL, USER_DEFINED
 from export_gguf import BLOCK_NAMES
 from gguf_file import read
-from model import Config, Model, rope_tables, rotate
-from tokenizer import _pipeline
+from model import Config, Model, rope_tables
+from tokenizer import pipeline
 
 
 def load(path, device):
@@ -24,7 +24,7 @@ def load(path, device):
     model.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in weights.items()})
     tokens, types = meta["tokenizer.ggml.tokens"], meta["tokenizer.ggml.token_type"]
     vocab = {t: i for i, (t, kind) in enumerate(zip(tokens, types)) if kind == 1}
-    tokenizer = _pipeline(Tokenizer(models.BPE(vocab=vocab, merges=[tuple(m.split(" ")) for m in meta["tokenizer.ggml.merges"]])))
+    tokenizer = pipeline(Tokenizer(models.BPE(vocab=vocab, merges=[tuple(m.split(" ")) for m in meta["tokenizer.ggml.merges"]])))
     tokenizer.add_special_tokens(CONTROL)
     tokenizer.add_tokens(USER_DEFINED)
     return model.to(device).eval(), tokenizer
@@ -47,7 +47,7 @@ class Batch:
 
     def step(self, tokens):
         """Logits of the last position after adding tokens [batch, n]."""
-        n, end = tokens.shape[1], self.used + tokens.shape[1]
+        end = self.used + tokens.shape[1]
         at = torch.arange(self.used, end, device=tokens.device)
         positions = (at[None] - self.pad[:, None]).clamp(min=0, max=self.model.config.context - 1)
         cos, sin = self.cos[positions], self.sin[positions]

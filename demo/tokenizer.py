@@ -35,7 +35,7 @@ def _texts(seed):
     return [t for t in out if t]
 
 
-def _pipeline(tokenizer, split_letters=False):
+def pipeline(tokenizer, split_letters=False):
     steps = [pre_tokenizers.Split(Regex(QWEN2_SPLIT), "isolated")]
     if split_letters:
         steps.append(pre_tokenizers.Split(Regex(r"\p{L}+"), "isolated"))
@@ -48,7 +48,7 @@ def _pipeline(tokenizer, split_letters=False):
 
 def _letter_merges(texts):
     """Merges learned on text whose letter runs stand alone."""
-    tokenizer = _pipeline(Tokenizer(models.BPE()), split_letters=True)
+    tokenizer = pipeline(Tokenizer(models.BPE()), split_letters=True)
     size = VOCAB_SIZE - SPACED_PIECES - len(CONTROL) - len(USER_DEFINED)
     trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
@@ -77,7 +77,7 @@ def train(seeds=24, workers=None):
     vocab = {}
     for token in alphabet + [a + b for a, b in merges]:
         vocab.setdefault(token, len(vocab))
-    tokenizer = _pipeline(Tokenizer(models.BPE(vocab=vocab, merges=merges)))
+    tokenizer = pipeline(Tokenizer(models.BPE(vocab=vocab, merges=merges)))
     tokenizer.add_special_tokens(CONTROL)
     tokenizer.add_tokens(USER_DEFINED)
     return tokenizer

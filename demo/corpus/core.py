@@ -7,7 +7,7 @@ Choices nest. Slots are filled after the noise is applied, so a typo never hits 
 import random
 import re
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 HELD_OUT_SHARE = 12          # one value in twelve is kept for the evaluation
 _SLOT = re.compile(r"\{(\w+)\}")

@@ -4,11 +4,10 @@ Lines come from topic word banks through line templates, and only those of five 
 that holds the requested word is built from a frame for its part of speech.
 """
 import functools
-import itertools
 import re
 
 from . import words
-from .core import Sample, assistant, user
+from .core import Gen, Sample, assistant, user
 from .topics import TOPICS
 
 LINES_PER_LENGTH = 400       # enough for variety, few enough to build at start-up
@@ -76,7 +75,6 @@ class Bank:
         return frame
 
     def _lines(self, templates, target):
-        from .core import Gen
         g, found = Gen(len(self.names) + target), {}
         for _ in range(40 * LINES_PER_LENGTH):
             line = self.fill(g, g.choice(templates))
@@ -218,7 +216,7 @@ def sample(g):
     if known and g.chance(0.22):
         topic_key = "gpu"
     topic = g.choice(banks()[topic_key].names) if known else unknown_topic(g)
-    word, pos = any_word_for(g)
+    word, pos = words.any_word(g)
     secret = None
     roll = g.random()
     if roll < 0.30:
@@ -244,10 +242,6 @@ def sample(g):
         messages += _follow_up(g, topic_key, topic)
         word = None
     return Sample("haiku", messages, check=check_for(word, secret))
-
-
-def any_word_for(g):
-    return words.any_word(g)
 
 
 def _follow_up(g, topic_key, topic):

@@ -1,6 +1,5 @@
 """Whole conversations: one skill or several in turn, with or without a system message; and a few plain texts."""
 from . import arithmetic, extract, facts, haiku, memory, smalltalk, story, tools
-from .core import Sample
 
 SYSTEMS = ["You are a helpful assistant.", "You are a helpful assistant.", "You are a helpful assistant.", "You are a friendly assistant.", "You are a helpful AI assistant.",
            "You are an assistant.", "Be brief.", "Answer briefly.", "You are a helpful, honest and brief assistant.", "Be concise and polite.", "You are qwend, a helpful assistant.",
