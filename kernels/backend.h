@@ -182,7 +182,14 @@ class Backend {
   virtual std::vector<float> read(const DeviceActivation& a, int32_t token) = 0;  // [width]
 };
 
+// How the CPU multiplies by quantised weights. Fast: activations rounded (cpu/matmul.h), products in
+// integers.
+// Exact: weights expanded to FP32 at upload (4 bytes a weight), everything in FP32: the reference that the
+// fast products and other backends are checked against.
+enum class CpuProducts : uint8_t { Fast, Exact };
+
 // max_tokens: the largest T a step may have; max_logit_rows: the largest L. threads 0: one a core.
-std::unique_ptr<Backend> make_cpu_backend(int32_t max_tokens, int32_t max_logit_rows, int32_t threads);
+std::unique_ptr<Backend> make_cpu_backend(int32_t max_tokens, int32_t max_logit_rows, int32_t threads,
+                                          CpuProducts products = CpuProducts::Fast);
 
 }  // namespace qwend

@@ -7,6 +7,7 @@
 
 #include "kernels/check.h"
 #include "kernels/cpu/vector_ops.h"
+#include "kernels/quant/formats.h"
 
 namespace qwend::cpu {
 
@@ -19,8 +20,12 @@ const CpuActivation& activation(const DeviceActivation& a) { return static_cast<
 constexpr int64_t kRowGrain = 16;  // rows a thread takes at once in work that is a few microseconds a row
 }  // namespace
 
-CpuBackend::CpuBackend(int32_t max_tokens, int32_t max_logit_rows, int32_t threads)
-    : max_tokens_(max_tokens), max_logit_rows_(max_logit_rows), pool_(threads), matmul_(pool_) {
+CpuBackend::CpuBackend(int32_t max_tokens, int32_t max_logit_rows, int32_t threads, CpuProducts products)
+    : max_tokens_(max_tokens),
+      max_logit_rows_(max_logit_rows),
+      products_(products),
+      pool_(threads),
+      matmul_(pool_) {
   CHECK(max_tokens > 0 && max_logit_rows > 0);
   samplers_.resize(static_cast<size_t>(pool_.size()));
 }
@@ -32,7 +37,17 @@ std::string CpuBackend::device_name() const {
 // ---- start-up
 
 Matrix CpuBackend::upload(std::span<const HostMatrix> parts) {
-  return std::make_unique<CpuMatrix>(PackedMatrix::pack(parts, pool_));
+  if (products_ == CpuProducts::Fast) return std::make_unique<CpuMatrix>(PackedMatrix::pack(parts, pool_));
+  std::vector<HostMatrix> expanded(parts.begin(), parts.end());
+  std::vector<FloatBuffer> values(parts.size());
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const int64_t elements = parts[i].rows * parts[i].cols * parts[i].experts;
+    values[i].reserve(elements);
+    dequantize(parts[i].dtype, parts[i].data, values[i].data(), elements);
+    expanded[i].data = reinterpret_cast<const std::byte*>(values[i].data());
+    expanded[i].dtype = DType::F32;
+  }
+  return std::make_unique<CpuMatrix>(PackedMatrix::pack(expanded, pool_));
 }
 
 Matrix CpuBackend::upload_embedding(const HostMatrix& table, bool) {
@@ -249,8 +264,9 @@ std::vector<float> CpuBackend::read(const DeviceActivation& a, int32_t token) {
 
 namespace qwend {
 
-std::unique_ptr<Backend> make_cpu_backend(int32_t max_tokens, int32_t max_logit_rows, int32_t threads) {
-  return std::make_unique<cpu::CpuBackend>(max_tokens, max_logit_rows, threads);
+std::unique_ptr<Backend> make_cpu_backend(int32_t max_tokens, int32_t max_logit_rows, int32_t threads,
+                                          CpuProducts products) {
+  return std::make_unique<cpu::CpuBackend>(max_tokens, max_logit_rows, threads, products);
 }
 
 }  // namespace qwend

@@ -45,7 +45,7 @@ struct CpuActivation : DeviceActivation {
 // model, so a token's results are the same bits whatever else is in the step, on any number of threads.
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(int32_t max_tokens, int32_t max_logit_rows, int32_t threads);
+  CpuBackend(int32_t max_tokens, int32_t max_logit_rows, int32_t threads, CpuProducts products);
   std::string device_name() const override;
 
   Matrix upload(std::span<const HostMatrix> parts) override;
@@ -79,6 +79,7 @@ class CpuBackend final : public Backend {
   int64_t tokens() const { return input_.num_tokens(); }
 
   const int32_t max_tokens_, max_logit_rows_;
+  const CpuProducts products_;
   ThreadPool pool_;
   Matmul matmul_;
   StepInput input_;

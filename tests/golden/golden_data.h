@@ -23,8 +23,6 @@ struct GoldenVariant {
   std::string model, format;  // "qwen3-qknorm", "q8_0"
   std::string path;           // of the GGUF file
   std::vector<GoldenCase> cases;
-  bool exact() const { return format == "f16"; }
-  float tolerance() const { return exact() ? 5e-4f : 3e-2f; }  // of a log-probability
 };
 
 // Empty when the reference data is not there.

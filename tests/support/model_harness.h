@@ -31,6 +31,7 @@ class ModelHarness {
   struct Options {
     int32_t max_tokens = 1024, num_blocks = 512, block_size = 16, threads = 0;
     KvDType kv_dtype = KvDType::F32;
+    CpuProducts products = CpuProducts::Fast;
   };
   ModelHarness(const gguf::File& file, const Options& options);
 
