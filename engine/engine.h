@@ -40,17 +40,16 @@ class StepExecutor;  // engine/run/step_executor.h
 
 struct EngineConfig {
   int32_t max_model_len = 4096;
-  int32_t max_seqs = 256;  // running at once
-  int32_t max_batch_tokens =
-      512;  // token budget of a step: decodes first, prompts fill the rest; >= max_seqs
-  int32_t prompt_logit_rows = 32;  // prompt positions a step for prompt log-probabilities
+  int32_t max_seqs = 256;          // running at once
+  int32_t max_batch_tokens = 512;  // of a step: decodes first, prompts fill the rest; >= max_seqs
+  int32_t prompt_logit_rows = 32;  // of a step, for prompt log-probabilities
   int32_t num_kv_blocks = 1024;    // hold max_model_len tokens, or requests that long are refused
   int32_t block_size = 16;
   int32_t max_queue = 256;  // waiting requests; one more is QueueFull
   bool prefix_cache = true;
-  int32_t max_logit_rows() const {
-    return max_seqs + prompt_logit_rows;
-  }  // of a step: what the backend must hold
+
+  // The most logit rows a step can have: what the backend must hold.
+  int32_t max_logit_rows() const { return max_seqs + prompt_logit_rows; }
 };
 
 struct SubmitError {
@@ -65,8 +64,9 @@ struct SubmitError {
   std::string message;
 };
 
-// Everything /metrics and health need; a consistent copy made by the engine after each step.
-struct EngineStats {  // counts sequences, not requests
+// Everything /metrics and health need; a consistent copy made by the engine after each step. Counts sequences
+// (n to a request).
+struct EngineStats {
   int32_t running = 0, waiting = 0;
   int32_t blocks_total = 0, blocks_used = 0, blocks_cached = 0, blocks_free = 0;
   uint64_t preemptions = 0, steps = 0;
