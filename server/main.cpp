@@ -7,9 +7,11 @@
 
 #include "server/cli/bench.h"
 #include "server/cli/chat.h"
+#include "server/cli/inspect.h"
 #include "server/cli/options.h"
 #include "server/cli/render.h"
 #include "server/cli/serve.h"
+#include "server/cli/tokenize.h"
 #include "server/embedded_model.h"
 #include "server/version.h"
 
@@ -58,12 +60,37 @@ int bench_command(const Args& args) {
   return run_bench(options);
 }
 
+int inspect_command(const Args& args) {
+  OptionTable table("inspect", "Show a model file's metadata, tensors, formats and memory plan.");
+  std::string model;
+  bool json = false;
+  table.add("model", model, "GGUF file; without it the embedded demo model");
+  table.add_flag("json", json, "print JSON");
+  if (!table.parse(args)) return EX_OK;
+  return run_inspect(open_model(model), json, std::cout);
+}
+
 // The words of a command, or standard input when there are none.
 std::string text_or_stdin(const std::vector<std::string>& words) {
   if (words.empty()) return {std::istreambuf_iterator<char>(std::cin), {}};
   std::string text;
   for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
   return text;
+}
+
+int tokenize_command(const Args& args) {
+  OptionTable table("tokenize", "Show the tokens of a text (the words given, or standard input).");
+  std::string model;
+  bool json = false, specials = false;
+  std::vector<std::string> words;
+  table.add("model", model, "GGUF file; without it the embedded demo model");
+  table.add_flag("json", json, "print JSON");
+  table.add_flag("special", specials, "let the text name control tokens such as <|im_end|>");
+  table.app().add_option("text", words, "the text");
+  if (!table.parse(args)) return EX_OK;
+  const gguf::File file = open_model(model);
+  return run_tokenize(Tokenizer(Vocabulary::from_gguf(file)), text_or_stdin(words), json, specials,
+                      std::cout);
 }
 
 int render_command(const Args& args) {
@@ -92,6 +119,8 @@ constexpr Command kCommands[] = {
     {"serve", "serve a model over the OpenAI HTTP API", serve_command},
     {"chat", "talk to a model in the terminal", chat_command},
     {"bench", "measure the engine on this machine", bench_command},
+    {"inspect", "show what is in a model file", inspect_command},
+    {"tokenize", "show the tokens of a text", tokenize_command},
     {"render", "show the prompt made from a dialogue", render_command},
 };
 

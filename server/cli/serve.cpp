@@ -78,14 +78,18 @@ class ShutdownWatch {
 
   // From when the model is there: what a drain has to tell.
   void attach(App* app) { app_ = app; }
-  // Drains without a signal: the listener failed, the model could not be loaded.
-  void trigger() { pthread_kill(thread_.native_handle(), SIGTERM); }
+  // Ends the listener without a signal: the model could not be loaded.
+  void cancel() {
+    cancelled_ = true;
+    pthread_kill(thread_.native_handle(), SIGTERM);
+  }
 
  private:
   void wait() {
     int signal = 0;
     sigwait(&signals_, &signal);
-    spdlog::info("shutting down: waiting up to {} s for running requests", grace_.count() / 1000);
+    if (!cancelled_)
+      spdlog::info("shutting down: waiting up to {} s for running requests", grace_.count() / 1000);
     pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr);  // a second signal takes its default action
     std::signal(SIGTERM, SIG_DFL);
     std::signal(SIGINT, SIG_DFL);
@@ -100,6 +104,7 @@ class ShutdownWatch {
   std::chrono::milliseconds grace_;
   sigset_t signals_;
   std::atomic<App*> app_{nullptr};
+  std::atomic<bool> cancelled_{false};
   std::thread thread_;
 };
 
@@ -172,7 +177,7 @@ int serve_on(http::Server& server, const ServeOptions& options, int port) {
                       .metrics = metrics,
                       .system_fingerprint = {}});
   } catch (...) {
-    watch.trigger();
+    watch.cancel();
     throw;
   }
   configure(*app, options);
