@@ -55,8 +55,14 @@ void LogprobBuffer::push(const OutputDelta& delta, std::vector<TokenOutput>& out
 }
 
 Choice::Choice(const ChoiceOptions& options, const Tokenizer& tokenizer)
-    : logprobs_(options.logprobs), token_ids_(options.token_ids), buffer_(tokenizer, options.keep_control) {
-  if (options.split_reasoning) splitter_.emplace(options.starts_in_reasoning);
+    : tokenizer_(&tokenizer),
+      logprobs_(options.logprobs),
+      token_ids_(options.token_ids),
+      buffer_(tokenizer, options.keep_control) {
+  if (options.split_reasoning) {
+    splitter_.emplace(options.starts_in_reasoning);
+    counter_.emplace(options.starts_in_reasoning);
+  }
   if (options.parse_tools) {
     tools_.emplace(options.parallel_tool_calls);
     ToolCallParser::Output nothing;  // the prefix ends within the call: it announces nothing yet
@@ -66,15 +72,25 @@ Choice::Choice(const ChoiceOptions& options, const Tokenizer& tokenizer)
 
 ChoiceUpdate Choice::push(const OutputDelta& delta) {
   ChoiceUpdate update;
-  const auto new_tokens = static_cast<int32_t>(delta.tokens.size());
-  tokens_ += new_tokens;
-  if (splitter_ && splitter_->inside()) reasoning_tokens_ += new_tokens;
+  count(delta.tokens);
   finish_ = delta.finish;
   take_text(delta.text, finished(), update);
   if (logprobs_) buffer_.push(delta, update.logprobs);
   if (token_ids_)
     for (const TokenOutput& token : delta.tokens) update.token_ids.push_back(token.token);
   return update;
+}
+
+// The tags count as reasoning.
+void Choice::count(const std::vector<TokenOutput>& tokens) {
+  tokens_ += static_cast<int32_t>(tokens.size());
+  if (!counter_) return;
+  std::string reasoning, content;  // only the state matters
+  for (const TokenOutput& token : tokens) {
+    const bool before = counter_->inside();
+    counter_->push(tokenizer_->bytes(token.token), reasoning, content);
+    reasoning_tokens_ += before || counter_->inside();
+  }
 }
 
 void Choice::take_text(std::string_view text, bool last, ChoiceUpdate& update) {

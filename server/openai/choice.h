@@ -72,9 +72,12 @@ class Choice {
 
  private:
   void take_text(std::string_view text, bool last, ChoiceUpdate& update);
+  void count(const std::vector<TokenOutput>& tokens);
 
+  const Tokenizer* tokenizer_;
   const bool logprobs_, token_ids_;
   std::optional<ReasoningSplitter> splitter_;
+  std::optional<ReasoningSplitter> counter_;  // sees token by token what the splitter sees delta by delta
   std::optional<ToolCallParser> tools_;
   LogprobBuffer buffer_;
   FinishReason finish_ = FinishReason::None;
