@@ -1,0 +1,113 @@
+// The forward pass of small models in ways that the reference models don't cover.
+#include <cmath>
+
+#include "engine/model/qwen_model.h"
+#include "engine/run/step_executor.h"
+#include "tests/support/catch2.h"
+#include "tests/support/model_harness.h"
+#include "tests/support/tiny_model.h"
+
+using namespace qwend;
+using namespace qwend::test;
+
+namespace {
+
+std::vector<std::vector<float>> all_logits(const TinyModel& model, KvDType kv = KvDType::F32) {
+  const GgufImage image = model.image();
+  const gguf::File file = gguf::File::from_memory(image.bytes, "tiny.gguf");
+  ModelHarness::Options options;
+  options.max_tokens = 32, options.num_blocks = 8, options.threads = 1, options.kv_dtype = kv;
+  ModelHarness harness(file, options);
+  Sequence sequence;
+  for (int32_t i = 0; i < 20; ++i) sequence.tokens.push_back(i * 7 % 40);
+  const Work work{&sequence, 20, 20};
+  return harness.step({&work, 1});
+}
+
+// Puts parts one after the other: rows of each for a matrix; with experts, expert by expert.
+void fuse(TinyModel& model, const std::string& name, const std::vector<std::string>& parts, size_t experts) {
+  TinyModel::Weights fused;
+  for (size_t e = 0; e < experts; ++e) {
+    for (const std::string& part : parts) {
+      const std::vector<float>& values = model.tensors.at(part).values;
+      const auto size = static_cast<std::ptrdiff_t>(values.size() / experts);
+      const auto begin = values.begin() + static_cast<std::ptrdiff_t>(e) * size;
+      fused.values.insert(fused.values.end(), begin, begin + size);
+    }
+  }
+  fused.shape = model.tensors.at(parts[0]).shape;
+  size_t side = fused.shape.size() == 1 ? 0 : 1;
+  fused.shape[side] = 0;
+  for (const std::string& part : parts) fused.shape[side] += model.tensors.at(part).shape[side];
+  for (const std::string& part : parts) model.tensors.erase(part);
+  model.tensors[name] = std::move(fused);
+}
+
+}  // namespace
+
+TEST_CASE("fused tensors give the same logits as separate ones", "[engine][model]") {
+  for (const char* arch : {"qwen2", "qwen3moe"}) {
+    INFO(arch);
+    TinyModel model(arch);
+    const auto separate = all_logits(model);
+    for (const std::string blk : {"blk.0.", "blk.1."}) {
+      fuse(model, blk + "attn_qkv.weight",
+           {blk + "attn_q.weight", blk + "attn_k.weight", blk + "attn_v.weight"}, 1);
+      if (model.arch == "qwen2") {
+        fuse(model, blk + "attn_qkv.bias", {blk + "attn_q.bias", blk + "attn_k.bias", blk + "attn_v.bias"},
+             1);
+      } else {
+        fuse(model, blk + "ffn_gate_up_exps.weight",
+             {blk + "ffn_gate_exps.weight", blk + "ffn_up_exps.weight"}, 4);
+      }
+    }
+    CHECK(all_logits(model) == separate);
+  }
+}
+
+TEST_CASE("activations with outliers of 1e4 and more stay finite", "[engine][model]") {
+  for (const char* arch : {"qwen2", "qwen2moe", "qwen3", "qwen3moe"}) {
+    TinyModel model(arch);
+    for (auto& [name, weights] : model.tensors) {
+      // One channel of the residual stream and, through it, of every product is far larger than the rest.
+      if (name == "token_embd.weight") {
+        for (size_t row = 0; row < 40; ++row) weights.values[row * 32 + 5] = 5e4f;
+      }
+      if (name.find("_norm.weight") != std::string::npos) weights.values[5] = 300.0f;
+      if (name.find("down") != std::string::npos) {
+        for (float& x : weights.values) x *= 1e3f;
+      }
+    }
+    for (const KvDType kv : {KvDType::F32, KvDType::F16}) {
+      INFO(arch << (kv == KvDType::F16 ? ", F16 cache" : ", F32 cache"));
+      for (const auto& row : all_logits(model, kv)) {
+        for (const float x : row) REQUIRE(std::isfinite(x));
+      }
+    }
+  }
+}
+
+TEST_CASE("the model runner runs a step and samples", "[engine][model]") {
+  const TinyModel model("qwen3");
+  const auto expected = all_logits(model);
+  const GgufImage image = model.image();
+  const gguf::File file = gguf::File::from_memory(image.bytes, "tiny.gguf");
+  std::unique_ptr<Backend> backend = make_cpu_backend(32, 4, 2);
+  auto qwen = std::make_unique<QwenModel>(file, ModelConfig::from_gguf(file), *backend);
+  KvCachePtr kv = backend->allocate_kv(qwen->kv_spec(2, 16, KvDType::F32));
+  const auto runner = make_model_runner(std::move(backend), std::move(qwen), std::move(kv));
+  CHECK(runner->vocab_size() == 40);
+  std::vector<int32_t> tokens, positions;
+  for (int32_t i = 0; i < 20; ++i) tokens.push_back(i * 7 % 40), positions.push_back(i);
+  const std::vector<int32_t> cu_seqlens{0, 20}, context{20}, blocks{0, 1}, rows{3, 19};
+  std::vector<SamplingRow> sampling(2);
+  sampling[0].temperature = sampling[1].temperature = 0.0f;
+  const auto drawn =
+      runner->run({tokens, positions, positions, cu_seqlens, context, blocks, 2, rows}, sampling);
+  REQUIRE(drawn.size() == 2);
+  for (size_t i = 0; i < 2; ++i) {
+    const std::vector<float>& logits = expected[static_cast<size_t>(rows[i])];
+    CHECK(runner->logits(static_cast<int32_t>(i)) == logits);
+    CHECK(drawn[i].token == std::max_element(logits.begin(), logits.end()) - logits.begin());
+  }
+}
