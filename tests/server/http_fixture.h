@@ -17,16 +17,6 @@ namespace qwend::test {
 
 using namespace std::chrono_literals;
 
-// Deadlines short enough for tests; sizes as in production.
-inline http::Limits quick_limits() {
-  http::Limits limits;
-  limits.head_timeout = 400ms;
-  limits.body_timeout = 400ms;
-  limits.write_stall = 400ms;
-  limits.keep_alive = 400ms;
-  return limits;
-}
-
 // Runs a server on a free port until the end of the scope. Routes:
 //   GET /v1/models            "[]"                  GET /v1/models/{id}   the id
 //   POST /v1/echo             the body              POST /v1/length       the body's size
@@ -38,8 +28,7 @@ inline http::Limits quick_limits() {
 class TestServer {
  public:
   using Configure = std::function<void(http::Server&)>;
-  explicit TestServer(http::Limits limits = quick_limits(), const Configure& configure = {})
-      : server(limits) {
+  explicit TestServer(http::Limits limits = {}, const Configure& configure = {}) : server(limits) {
     add_routes();
     server.set_access_log([this](const http::AccessRecord& record) {
       const std::lock_guard lock(mutex_);

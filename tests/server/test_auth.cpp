@@ -135,7 +135,7 @@ TEST_CASE("auth: every route but health refuses alike, before the body is read",
   const TempFile file("mine:" + std::string(kKey));
   ApiKeys keys;
   keys.add_file(file.path);
-  TestServer server(quick_limits(), [&](http::Server& s) { s.set_authoriser(keys.authoriser()); });
+  TestServer server({}, [&](http::Server& s) { s.set_authoriser(keys.authoriser()); });
 
   const RawResponse expected = server.get("/v1/models");
   check_error(expected, 401, "invalid_api_key");

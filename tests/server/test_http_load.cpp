@@ -24,7 +24,9 @@ const std::string kGetModels = "GET /v1/models HTTP/1.1\r\nHost: test\r\n\r\n";
 }  // namespace
 
 TEST_CASE("http load: a dripping head ends in 408 within its total time", "[server][http]") {
-  TestServer server;
+  http::Limits limits;
+  limits.head_timeout = 400ms;
+  TestServer server(limits);
   RawClient client(server.port);
   const auto start = std::chrono::steady_clock::now();
   for (char c :
@@ -33,11 +35,13 @@ TEST_CASE("http load: a dripping head ends in 408 within its total time", "[serv
     std::this_thread::sleep_for(20ms);
   }
   check_error(client.expect_response(), 408, "head_timeout");
-  CHECK(std::chrono::steady_clock::now() - start < 3s);
+  CHECK(std::chrono::steady_clock::now() - start < 8s);
 }
 
 TEST_CASE("http load: a dripping body ends in 408 within its total time", "[server][http]") {
-  TestServer server;
+  http::Limits limits;
+  limits.body_timeout = 400ms;
+  TestServer server(limits);
   for (const char* framing : {"Content-Length: 100", "Transfer-Encoding: chunked"}) {
     RawClient client(server.port);
     client.send("POST /v1/echo HTTP/1.1\r\nHost: test\r\n" + std::string(framing) + "\r\n\r\n");
@@ -50,17 +54,20 @@ TEST_CASE("http load: a dripping body ends in 408 within its total time", "[serv
 }
 
 TEST_CASE("http load: idle connections are closed without a word", "[server][http]") {
-  TestServer server;
+  http::Limits limits;
+  limits.head_timeout = 1s;
+  limits.keep_alive = 1s;
+  TestServer server(limits);
   RawClient fresh(server.port), used(server.port);
   used.send(kGetModels);
-  CHECK(used.expect_response().header("keep-alive") == "timeout=0");
+  CHECK(used.expect_response().header("keep-alive") == "timeout=1");
   CHECK(used.closed_by_server());
   CHECK(fresh.closed_by_server());
   CHECK(server.eventually([&] { return server.server.open_connections() == 0; }));
 }
 
 TEST_CASE("http load: 413 reaches a client that sends its whole body first", "[server][http]") {
-  http::Limits limits = quick_limits();
+  http::Limits limits;
   limits.max_body = 1000;
   TestServer server(limits);
   const std::string body(3'000'000, 'x');
@@ -74,9 +81,8 @@ TEST_CASE("http load: 413 reaches a client that sends its whole body first", "[s
 }
 
 TEST_CASE("http load: bodies in flight are limited together", "[server][http]") {
-  http::Limits limits = quick_limits();
+  http::Limits limits;
   limits.max_inflight_bodies = 1 << 20;
-  limits.body_timeout = 10s;
   TestServer server(limits);
   RawClient first(server.port);
   const std::string body = "\"" + std::string(900'000, 'a') + "\"";
@@ -122,7 +128,9 @@ TEST_CASE("http load: a handler learns that its client is gone", "[server][http]
 }
 
 TEST_CASE("http load: a reader that stalls is given up, others go on", "[server][http]") {
-  TestServer server;
+  http::Limits limits;
+  limits.write_stall = 500ms;
+  TestServer server(limits);
   std::vector<RawClient> stalled;
   for (int i = 0; i < 30; ++i) {
     stalled.emplace_back(server.port);
@@ -134,7 +142,7 @@ TEST_CASE("http load: a reader that stalls is given up, others go on", "[server]
 }
 
 TEST_CASE("http load: connections beyond the limit get 503, health is served", "[server][http]") {
-  http::Limits limits = quick_limits();
+  http::Limits limits;
   limits.max_connections = 3;
   limits.reserved_connections = 2;
   TestServer server(limits);
@@ -163,7 +171,7 @@ TEST_CASE("http load: connections beyond the limit get 503, health is served", "
 }
 
 TEST_CASE("http load: at the limit, long-idle connections make room", "[server][http]") {
-  http::Limits limits = quick_limits();
+  http::Limits limits;
   limits.max_connections = 2;
   limits.reserved_connections = 0;
   limits.keep_alive = 30s;
@@ -198,8 +206,7 @@ TEST_CASE("http load: 1,000 clients connect and reset", "[server][http]") {
 }
 
 TEST_CASE("http load: 500 idle connections take no thread and delay nobody", "[server][http]") {
-  http::Limits limits;  // production deadlines
-  TestServer server(limits);
+  TestServer server;
   const size_t threads = num_threads();
   std::vector<RawClient> idle;
   for (int i = 0; i < 500; ++i) {
@@ -213,7 +220,7 @@ TEST_CASE("http load: 500 idle connections take no thread and delay nobody", "[s
   CHECK(num_threads() <= threads + 4);
   const auto start = std::chrono::steady_clock::now();
   for (int i = 0; i < 100; ++i) REQUIRE(server.get("/health").status == 200);
-  CHECK(std::chrono::steady_clock::now() - start < 2s);
+  CHECK(std::chrono::steady_clock::now() - start < 10s);
   for (RawClient& client : idle) {
     client.send(kGetModels);
     REQUIRE(client.expect_response().body == "[]");
@@ -249,7 +256,7 @@ TEST_CASE("http load: a port is never shared", "[server][http]") {
 }
 
 TEST_CASE("http load: IPv6", "[server][http]") {
-  http::Server server(quick_limits());
+  http::Server server{http::Limits()};
   server.open_route("GET", "/peer", [](const http::Request& request, http::Responder& out) {
     out.reply(200, "text/plain", request.remote);
   });
@@ -290,7 +297,7 @@ TEST_CASE("http drain: running streams end whole, new connections are refused", 
   }
   const auto start = std::chrono::steady_clock::now();
   server.stop(0ms);
-  CHECK(std::chrono::steady_clock::now() - start < 2s);
+  CHECK(std::chrono::steady_clock::now() - start < 10s);
   CHECK(server.cut_streams == 0);
 }
 
@@ -309,7 +316,7 @@ TEST_CASE("http drain: after the grace time streams are told, then cut", "[serve
   REQUIRE(server.eventually([&] { return server.active_streams == 11; }));
   const auto start = std::chrono::steady_clock::now();
   server.stop(100ms);
-  CHECK(std::chrono::steady_clock::now() - start < 3s);
+  CHECK(std::chrono::steady_clock::now() - start < 8s);
   for (RawClient& client : listening) {
     const RawResponse response = client.expect_response();
     CHECK(response.complete);
@@ -318,4 +325,17 @@ TEST_CASE("http drain: after the grace time streams are told, then cut", "[serve
   CHECK(waiting.expect_response().status == 503);
   CHECK(half.closed_by_server());
   CHECK(server.active_streams == 0);
+}
+
+TEST_CASE("http: while the model loads, only the process is known to live", "[server][http]") {
+  TestServer server({}, [](http::Server& s) { s.set_loading(true); });
+  CHECK(server.get("/livez").status == 200);
+  for (const char* path : {"/health", "/v1/models", "/unknown"}) {
+    const RawResponse response = server.get(path);
+    check_error(response, 503, "loading");
+    CHECK(response.header("retry-after") == "5");
+  }
+  server.server.set_loading(false);
+  CHECK(server.get("/health").status == 200);
+  CHECK(server.get("/v1/models").body == "[]");
 }

@@ -168,9 +168,7 @@ TEST_CASE("http: chunked bodies", "[server][http]") {
 }
 
 TEST_CASE("http: a million chunks of one byte", "[server][http]") {
-  http::Limits limits = quick_limits();
-  limits.body_timeout = 30s;
-  TestServer server(limits);
+  TestServer server;
   std::string body;
   body.reserve(6'000'005);
   for (int i = 0; i < 1'000'000; ++i) body += "1\r\na\r\n";
@@ -179,7 +177,7 @@ TEST_CASE("http: a million chunks of one byte", "[server][http]") {
             .exchange("POST /v1/length HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n" + body +
                       "0\r\n\r\n")
             .body == "1000000");
-  CHECK(std::chrono::steady_clock::now() - start < 10s);
+  CHECK(std::chrono::steady_clock::now() - start < 30s);
 }
 
 TEST_CASE("http: content that is not plain JSON", "[server][http]") {
@@ -315,7 +313,7 @@ TEST_CASE("http: CORS is off by default and an allow-list otherwise", "[server][
     CHECK(server.get("/v1/models", origin).header("access-control-allow-origin").empty());
     check_error(server.exchange(preflight), 405, "method_not_allowed");
   }
-  TestServer server(quick_limits(), [](http::Server& s) {
+  TestServer server({}, [](http::Server& s) {
     s.set_cors_origins({"https://app.example"});
     s.set_authoriser([](const http::Request& r) {
       return http::AuthResult{r.header("x-api-key") != nullptr, "k"};
@@ -335,7 +333,7 @@ TEST_CASE("http: CORS is off by default and an allow-list otherwise", "[server][
 }
 
 TEST_CASE("http: the access record says what happened", "[server][http]") {
-  TestServer server(quick_limits(), [](http::Server& s) {
+  TestServer server({}, [](http::Server& s) {
     s.set_authoriser([](const http::Request&) { return http::AuthResult{true, "team-a"}; });
   });
   server.exchange(post("/v1/echo", "{\"a\":1}", "X-Request-Id: id-1\r\n"));

@@ -35,7 +35,7 @@ struct RawResponse {
 // One connection. Every wait ends after `patience`. Not thread-safe.
 class RawClient {
  public:
-  explicit RawClient(int port, std::chrono::milliseconds patience = std::chrono::seconds(10))
+  explicit RawClient(int port, std::chrono::milliseconds patience = std::chrono::seconds(20))
       : patience_(patience) {
     open_socket();
     connect(port);
