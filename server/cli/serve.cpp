@@ -47,6 +47,10 @@ http::Limits limits_of(const ServeOptions& options) {
   return limits;
 }
 
+LogFormat log_format(const ServeOptions& options) {
+  return options.log_format == "json" ? LogFormat::Json : LogFormat::Text;
+}
+
 ApiKeys read_keys(const ServeOptions& options) {
   ApiKeys keys;
   if (!options.api_key_file.empty()) keys.add_file(options.api_key_file);
@@ -164,6 +168,10 @@ int serve_on(http::Server& server, const ServeOptions& options, int port) {
   Metrics metrics;
   std::optional<Engine> engine;
   std::unique_ptr<App> app;
+  server.set_access_log([&metrics, log = access_log(log_format(options))](const http::AccessRecord& record) {
+    if (!record.error_code.empty()) metrics.rejected(record.error_code);  // handlers count their own
+    log(record);
+  });
   ShutdownWatch watch(server, milliseconds(options.drain_timeout));
   Listener listener(server);
   try {
@@ -195,15 +203,13 @@ int run_serve(const ServeOptions& options) {
   const ApiKeys keys = read_keys(options);
   const sigset_t signals = shutdown_signals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // before any thread starts
-  const LogFormat format = options.log_format == "json" ? LogFormat::Json : LogFormat::Text;
-  start_logging(format, options.log_level);
+  start_logging(log_format(options), options.log_level);
   struct StopLogging {
     ~StopLogging() { stop_logging(); }
   } stop_logging_at_end;
 
   http::Server server(limits_of(options));
   if (!keys.empty()) server.set_authoriser(keys.authoriser());
-  server.set_access_log(access_log(format));
   server.set_cors_origins(split_commas(options.cors_origins));
   server.set_loading(true);
   int port = 0;

@@ -60,7 +60,7 @@ void handle_readyz(App& app, const http::Request&, http::Responder& responder) {
 void handle_metrics(App& app, int open_connections, http::Responder& responder) {
   app.metrics.set_open_connections(open_connections);
   responder.reply(200, "text/plain; version=0.0.4; charset=utf-8",
-                  app.metrics.render(app.engine.stats(), app.model.id));
+                  app.metrics.render(app.engine.stats(), app.model.id, app.engine.last_heartbeat()));
 }
 
 void handle_version(App& app, const http::Request&, http::Responder& responder) {
