@@ -11,11 +11,15 @@
 namespace qwend::cpu {
 namespace {
 
-// Columns multiplied at a time when there are many tokens, so that a piece of an expanded panel (about 40 KB)
-// stays in the nearest cache while the tokens pass over it. A multiple of every block length.
-constexpr int64_t kPieceColumns = 1024;
-// Token groups that share one expansion of a panel; bounds the sums kept for them.
-constexpr int64_t kGroupsAtOnce = 64;
+// Blocking with many tokens. A worker takes up to 4 panels by up to 32 groups of tokens, and goes over them a
+// piece of columns at a time: the activations of a group (9 to 12 KB) are then read from the first-level
+// cache for all panels but the first, the panels' pieces (17 KB each) from the second-level cache for all
+// groups. Pieces are multiples of every block length.
+constexpr int kPanelsAtOnce = 4;
+constexpr int64_t kGroupsAtOnce = 32;
+constexpr int32_t kFewTokens = 24;
+constexpr int64_t kBlockPieceColumns = 512;
+constexpr int64_t kFloatPieceColumns = 256;
 // Below this many activations one worker prepares them all: waking the others would cost more.
 constexpr int64_t kSerialValues = 32768;
 
@@ -74,58 +78,98 @@ void prepare(ThreadPool& pool, const Product& p, const TokenGroups& groups, Prep
   });
 }
 
-// ---- sums of one panel: sums[token - first token of the first group][32]
+// ---- tiles: a few panels by a range of token groups
 
-void multiply_block_panel(const Product& p, const PackedMatrix::Panel& panel, int64_t first_group,
-                          int64_t last_group, std::byte* expanded, float* sums) {
-  const BlockKernels& kernels = p.kernels.block[static_cast<size_t>(panel.dtype)];
+// A worker's memory.
+struct Scratch {
+  static constexpr size_t kSumTokens = kGroupsAtOnce * std::max(kMaxBlockTokens, kMaxFloatTokens);
+  static constexpr size_t kPanelSums = kSumTokens * kPanelRows;
+  static constexpr size_t kExpandedBytes = kBlockPieceColumns / kUnit * size_t{1536};  // at most, of a panel
+  static constexpr size_t kBytes = kPanelsAtOnce * (kPanelSums * sizeof(float) + kExpandedBytes);
+
+  explicit Scratch(std::byte* from) : memory(from) {}
+  // [token of the tile][32]
+  float* sums(int panel) const {
+    return reinterpret_cast<float*>(memory) + kPanelSums * static_cast<size_t>(panel);
+  }
+  std::byte* expanded(int panel) const {
+    return memory + kPanelsAtOnce * kPanelSums * sizeof(float) + kExpandedBytes * static_cast<size_t>(panel);
+  }
+  std::byte* memory;
+};
+
+struct Tile {
+  PackedMatrix::Panel panels[kPanelsAtOnce];  // all quantised or all float
+  int count = 0;
+  int64_t first_group = 0, last_group = 0;
+};
+
+// Asks for the activations of the next group while this one is computed: they lie apart by whole rows.
+void prefetch(const void* from, size_t bytes) {
+  for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<const std::byte*>(from) + i, 0, 2);
+}
+
+void multiply_one_token(const Product& p, const Tile& tile, const Scratch& scratch) {
+  for (int i = 0; i < tile.count; ++i) {
+    const PackedMatrix::Panel& panel = tile.panels[i];
+    if (is_float_format(panel.dtype)) {
+      p.kernels.floats[static_cast<size_t>(panel.dtype)].many[1](panel.data, p.w.cols(), p.input(0),
+                                                                 scratch.sums(i));
+    } else {
+      p.kernels.block[static_cast<size_t>(panel.dtype)].one(panel.data, p.w.cols(), p.units, scratch.sums(i));
+    }
+  }
+}
+
+void multiply_block_tile(const Product& p, const Tile& tile, const Scratch& scratch) {
   const int64_t cols = p.w.cols(), all_units = cols / kUnit;
-  if (p.x.count == 1) return kernels.one(panel.data, cols, p.units, sums);
-  const size_t packed_unit_bytes = panel_bytes(panel.dtype, cols) / static_cast<size_t>(all_units);
-  for (int64_t c = 0; c < cols; c += kPieceColumns) {
-    const int64_t piece_cols = std::min(kPieceColumns, cols - c), unit = c / kUnit;
-    const std::byte* piece = panel.data + packed_unit_bytes * static_cast<size_t>(unit);
-    if (kernels.expand != nullptr) {
-      kernels.expand(piece, piece_cols, expanded);
-      piece = expanded;
+  for (int64_t c = 0; c < cols; c += kBlockPieceColumns) {
+    const int64_t piece_cols = std::min(kBlockPieceColumns, cols - c), unit = c / kUnit;
+    const std::byte* pieces[kPanelsAtOnce];
+    for (int i = 0; i < tile.count; ++i) {
+      const PackedMatrix::Panel& panel = tile.panels[i];
+      const BlockKernels& kernels = p.kernels.block[static_cast<size_t>(panel.dtype)];
+      pieces[i] = panel.data + panel_bytes(panel.dtype, c);
+      if (kernels.expand == nullptr) continue;
+      kernels.expand(pieces[i], piece_cols, scratch.expanded(i));
+      pieces[i] = scratch.expanded(i);
     }
-    float* group_sums = sums;
-    for (int64_t g = first_group; g < last_group; ++g) {
-      const int64_t size = p.block_groups.size(g);
-      const ActivationUnit* x = p.units + p.block_groups.first(g) * all_units + unit * size;
-      kernels.many[size](piece, piece_cols, x, group_sums);
-      group_sums += size * kPanelRows;
+    for (int64_t g = tile.first_group; g < tile.last_group; ++g) {
+      const int64_t first = p.block_groups.first(g), size = p.block_groups.size(g);
+      const int64_t sums = (first - p.block_groups.first(tile.first_group)) * kPanelRows;
+      const ActivationUnit* x = p.units + first * all_units + unit * size;
+      if (g + 1 < tile.last_group) {
+        const int64_t next_size = p.block_groups.size(g + 1);
+        prefetch(p.units + (first + size) * all_units + unit * next_size,
+                 sizeof(ActivationUnit) * static_cast<size_t>(piece_cols / kUnit * next_size));
+      }
+      for (int i = 0; i < tile.count; ++i) {
+        const BlockKernels& kernels = p.kernels.block[static_cast<size_t>(tile.panels[i].dtype)];
+        kernels.many[size](pieces[i], piece_cols, x, scratch.sums(i) + sums);
+      }
     }
   }
 }
 
-void multiply_float_panel(const Product& p, const PackedMatrix::Panel& panel, int64_t first_group,
-                          int64_t last_group, float* sums) {
-  const FloatKernels& kernels = p.kernels.floats[static_cast<size_t>(panel.dtype)];
+void multiply_float_tile(const Product& p, const Tile& tile, const Scratch& scratch) {
   const int64_t cols = p.w.cols();
-  if (p.x.count == 1) return kernels.many[1](panel.data, cols, p.input(0), sums);
-  const size_t column_bytes = panel_bytes(panel.dtype, 1);
-  for (int64_t c = 0; c < cols; c += kPieceColumns) {
-    const int64_t piece_cols = std::min(kPieceColumns, cols - c);
-    const std::byte* piece = panel.data + column_bytes * static_cast<size_t>(c);
-    float* group_sums = sums;
-    for (int64_t g = first_group; g < last_group; ++g) {
-      const int64_t size = p.float_groups.size(g);
-      kernels.many[size](piece, piece_cols, p.values + p.float_groups.first(g) * cols + c * size, group_sums);
-      group_sums += size * kPanelRows;
+  for (int64_t c = 0; c < cols; c += kFloatPieceColumns) {
+    const int64_t piece_cols = std::min(kFloatPieceColumns, cols - c);
+    for (int64_t g = tile.first_group; g < tile.last_group; ++g) {
+      const int64_t first = p.float_groups.first(g), size = p.float_groups.size(g);
+      const int64_t sums = (first - p.float_groups.first(tile.first_group)) * kPanelRows;
+      const float* x = p.values + first * cols + c * size;
+      if (g + 1 < tile.last_group) {
+        const int64_t next_size = p.float_groups.size(g + 1);
+        prefetch(p.values + (first + size) * cols + c * next_size,
+                 sizeof(float) * static_cast<size_t>(piece_cols * next_size));
+      }
+      for (int i = 0; i < tile.count; ++i) {
+        const PackedMatrix::Panel& panel = tile.panels[i];
+        const FloatKernels& kernels = p.kernels.floats[static_cast<size_t>(panel.dtype)];
+        kernels.many[size](panel.data + panel_bytes(panel.dtype, c), piece_cols, x, scratch.sums(i) + sums);
+      }
     }
-  }
-}
-
-void multiply_panel(const Product& p, const PackedMatrix::Panel& panel, int64_t first_group,
-                    int64_t last_group, std::byte* expanded, float* sums) {
-  const TokenGroups& groups = p.groups(panel.dtype);
-  const int64_t tokens = groups.first(last_group) - groups.first(first_group);
-  std::memset(sums, 0, sizeof(float) * static_cast<size_t>(tokens * kPanelRows));
-  if (is_float_format(panel.dtype)) {
-    multiply_float_panel(p, panel, first_group, last_group, sums);
-  } else {
-    multiply_block_panel(p, panel, first_group, last_group, expanded, sums);
   }
 }
 
@@ -154,48 +198,46 @@ void finish_swiglu_token(const Product& p, int64_t token, const PackedMatrix::Pa
   std::memcpy(p.output(token) + gate.first_row, result, sizeof(float) * static_cast<size_t>(gate.rows));
 }
 
-// ---- a worker's scratch
-
-struct Scratch {
-  float* sums;
-  float* up_sums;
-  std::byte* expanded;
-
-  static constexpr int64_t kSumTokens = kGroupsAtOnce * std::max(kMaxBlockTokens, kMaxFloatTokens);
-  static constexpr size_t kSumBytes = static_cast<size_t>(kSumTokens) * kPanelRows * sizeof(float);
-  static constexpr size_t kExpandedBytes = kPieceColumns / kUnit * size_t{2048};  // at most 1536 a unit
-  static constexpr size_t kBytes = 2 * kSumBytes + kExpandedBytes;
-
-  explicit Scratch(std::byte* memory)
-      : sums(reinterpret_cast<float*>(memory)),
-        up_sums(reinterpret_cast<float*>(memory + kSumBytes)),
-        expanded(memory + 2 * kSumBytes) {}
-};
-
-void run_panel(const Product& p, int64_t index, const Scratch& scratch) {
-  const PackedMatrix::Panel panel = p.w.panel(index, p.expert);
-  const TokenGroups& groups = p.groups(panel.dtype);
-  for (int64_t g = 0; g < groups.count; g += kGroupsAtOnce) {
-    const int64_t last = std::min(groups.count, g + kGroupsAtOnce);
-    multiply_panel(p, panel, g, last, scratch.expanded, scratch.sums);
-    for (int64_t t = groups.first(g), i = 0; t < groups.first(last); ++t, ++i) {
-      finish_token(p, t, panel, scratch.sums + i * kPanelRows);
+void run_tile(const Product& p, const Tile& tile, const Scratch& scratch) {
+  const bool floats = is_float_format(tile.panels[0].dtype);
+  const TokenGroups& groups = floats ? p.float_groups : p.block_groups;
+  const int64_t first = groups.first(tile.first_group), tokens = groups.first(tile.last_group) - first;
+  for (int i = 0; i < tile.count; ++i) {
+    std::memset(scratch.sums(i), 0, sizeof(float) * static_cast<size_t>(tokens * kPanelRows));
+  }
+  if (p.x.count == 1) {
+    multiply_one_token(p, tile, scratch);
+  } else if (floats) {
+    multiply_float_tile(p, tile, scratch);
+  } else {
+    multiply_block_tile(p, tile, scratch);
+  }
+  const bool swiglu = p.epilogue == Epilogue::SwiGlu;
+  const int results = swiglu ? tile.count / 2 : tile.count;  // SwiGLU: gate panels, then their up panels
+  for (int i = 0; i < results; ++i) {
+    for (int64_t t = 0; t < tokens; ++t) {
+      const float* sums = scratch.sums(i) + t * kPanelRows;
+      if (swiglu) {
+        finish_swiglu_token(p, first + t, tile.panels[i], sums, scratch.sums(i + results) + t * kPanelRows);
+      } else {
+        finish_token(p, first + t, tile.panels[i], sums);
+      }
     }
   }
 }
 
-void run_swiglu_panel(const Product& p, int64_t index, const Scratch& scratch) {
-  const PackedMatrix::Panel gate = p.w.panel(index, p.expert);
-  const PackedMatrix::Panel up = p.w.panel(index + p.w.panels() / 2, p.expert);
-  const TokenGroups& groups = p.groups(gate.dtype);
-  CHECK(is_float_format(gate.dtype) == is_float_format(up.dtype));
-  for (int64_t g = 0; g < groups.count; g += kGroupsAtOnce) {
-    const int64_t last = std::min(groups.count, g + kGroupsAtOnce);
-    multiply_panel(p, gate, g, last, scratch.expanded, scratch.sums);
-    multiply_panel(p, up, g, last, scratch.expanded, scratch.up_sums);
-    for (int64_t t = groups.first(g), i = 0; t < groups.first(last); ++t, ++i) {
-      finish_swiglu_token(p, t, gate, scratch.sums + i * kPanelRows, scratch.up_sums + i * kPanelRows);
-    }
+// Runs panels begin .. end (of the gate for SwiGLU), which may not mix quantised and float ones.
+void run_panels(const Product& p, int64_t begin, int64_t end, const Scratch& scratch) {
+  Tile tile;
+  for (int64_t i = begin; i < end; ++i) tile.panels[tile.count++] = p.w.panel(i, p.expert);
+  if (p.epilogue == Epilogue::SwiGlu) {
+    for (int64_t i = begin; i < end; ++i)
+      tile.panels[tile.count++] = p.w.panel(i + p.w.panels() / 2, p.expert);
+  }
+  const int64_t groups = (is_float_format(tile.panels[0].dtype) ? p.float_groups : p.block_groups).count;
+  for (tile.first_group = 0; tile.first_group < groups; tile.first_group = tile.last_group) {
+    tile.last_group = std::min(groups, tile.first_group + kGroupsAtOnce);
+    run_tile(p, tile, scratch);
   }
 }
 
@@ -247,11 +289,21 @@ void Matmul::run(const PackedMatrix& w, const InputRows& x, const OutputRows& y,
 
   const bool swiglu = epilogue == Epilogue::SwiGlu;
   if (swiglu) CHECK(w.panels() % 2 == 0 && w.panel(w.panels() / 2, expert).first_row == w.rows() / 2);
-  const int64_t tasks = swiglu ? w.panels() / 2 : w.panels();
-  const int64_t grain = std::max<int64_t>(1, tasks / (8 * pool_.size()));
-  pool_.parallel_for(tasks, grain, [&](int worker, int64_t begin, int64_t end) {
+  CHECK(!swiglu || !(w.has_block_parts() && w.has_float_parts()));
+  const int64_t panels = swiglu ? w.panels() / 2 : w.panels();
+  // With few tokens memory is the limit, and one panel after the other the best stream.
+  const int64_t at_once = x.count <= kFewTokens ? 1 : swiglu ? kPanelsAtOnce / 2 : kPanelsAtOnce;
+  const int64_t grain = std::max<int64_t>(1, panels / (8 * pool_.size()));
+  pool_.parallel_for(panels, grain, [&](int worker, int64_t begin, int64_t end) {
     const Scratch scratch(scratch_[static_cast<size_t>(worker)].data());
-    for (int64_t i = begin; i < end; ++i) swiglu ? run_swiglu_panel(p, i, scratch) : run_panel(p, i, scratch);
+    while (begin < end) {
+      int64_t last = begin + 1;
+      const bool floats = is_float_format(w.panel(begin, expert).dtype);
+      while (last < std::min(end, begin + at_once) && is_float_format(w.panel(last, expert).dtype) == floats)
+        ++last;
+      run_panels(p, begin, last, scratch);
+      begin = last;
+    }
   });
 }
 
