@@ -18,6 +18,9 @@ namespace {
 constexpr int kPanelsAtOnce = 4;
 constexpr int64_t kGroupsAtOnce = 32;
 constexpr int32_t kFewTokens = 24;
+// With few tokens a worker takes this much of the weights at a time: long enough for the prefetchers, short
+// enough that the others need not wait for a worker which has lost its core.
+constexpr int64_t kStreamBytes = 256 << 10;
 constexpr int64_t kBlockPieceColumns = 512;
 constexpr int64_t kFloatPieceColumns = 256;
 // Below this many activations one worker prepares them all: waking the others would cost more.
@@ -293,7 +296,9 @@ void Matmul::run(const PackedMatrix& w, const InputRows& x, const OutputRows& y,
   const int64_t panels = swiglu ? w.panels() / 2 : w.panels();
   // With few tokens memory is the limit, and one panel after the other the best stream.
   const int64_t at_once = x.count <= kFewTokens ? 1 : swiglu ? kPanelsAtOnce / 2 : kPanelsAtOnce;
-  const int64_t grain = std::max<int64_t>(1, panels / (8 * pool_.size()));
+  const int64_t share = std::max<int64_t>(1, panels / (4 * pool_.size()));
+  const int64_t stream = std::max<int64_t>(1, kStreamBytes / static_cast<int64_t>(w.mean_panel_bytes()));
+  const int64_t grain = std::min(share, x.count <= kFewTokens ? stream : at_once);
   pool_.parallel_for(panels, grain, [&](int worker, int64_t begin, int64_t end) {
     const Scratch scratch(scratch_[static_cast<size_t>(worker)].data());
     while (begin < end) {

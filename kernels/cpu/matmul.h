@@ -47,6 +47,7 @@ class PackedMatrix {
   bool has_float_parts() const { return has_float_parts_; }
   int64_t panels() const { return panels_; }  // of one expert; each part starts a new panel
   Panel panel(int64_t index, int64_t expert) const;
+  size_t mean_panel_bytes() const { return bytes() / static_cast<size_t>(panels_ * experts_); }
 
  private:
   struct Part {

@@ -41,7 +41,7 @@ ThreadPool::ThreadPool(int threads) {
 }
 
 ThreadPool::~ThreadPool() {
-  job_ = nullptr;  // a job of nothing: leave
+  stopping_.store(true, std::memory_order_relaxed);
   epoch_.fetch_add(1, std::memory_order_release);
   epoch_.notify_all();
   for (std::thread& worker : workers_) worker.join();
@@ -51,21 +51,29 @@ void ThreadPool::dispatch(Job job, void* body) {
   if (workers_.empty()) return job(body, 0);
   job_ = job;
   body_ = body;
-  pending_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+  inside_.store(0, std::memory_order_release);  // open
   epoch_.fetch_add(1, std::memory_order_release);
   epoch_.notify_all();
   job(body, 0);
-  for (int left = pending_.load(std::memory_order_acquire); left != 0;) {
-    left = await_change(pending_, left, spins_);
+  int inside = inside_.fetch_or(kClosed, std::memory_order_acq_rel) | kClosed;
+  while (inside != kClosed) inside = await_change(inside_, inside, spins_);
+}
+
+bool ThreadPool::enter() {
+  int inside = inside_.load(std::memory_order_relaxed);
+  while ((inside & kClosed) == 0) {
+    if (inside_.compare_exchange_weak(inside, inside + 1, std::memory_order_acquire)) return true;
   }
+  return false;
 }
 
 void ThreadPool::worker_loop(int worker) {
   for (int epoch = 0;;) {
     epoch = await_change(epoch_, epoch, spins_);
-    if (job_ == nullptr) return;
+    if (stopping_.load(std::memory_order_relaxed)) return;
+    if (!enter()) continue;
     job_(body_, worker);
-    if (pending_.fetch_sub(1, std::memory_order_acq_rel) == 1) pending_.notify_one();
+    if (inside_.fetch_sub(1, std::memory_order_acq_rel) == kClosed + 1) inside_.notify_one();
   }
 }
 

@@ -12,7 +12,8 @@ namespace qwend::cpu {
 
 // A fixed team of `size()` workers of which the calling thread is number 0. Ops of a step follow each other
 // within microseconds, so an idle worker spins for about 20 us before it parks in the kernel; a team larger
-// than the machine never spins.
+// than the machine never spins. An op waits for workers that are in the middle of it, never for one that has
+// not come yet: on a busy machine that one may be waiting for a core.
 //
 // Thread-safety: one thread at a time may call run() and parallel_for(), and never from inside a body.
 // Everything written before the call is visible to the bodies, and everything they wrote to the caller after
@@ -27,7 +28,9 @@ class ThreadPool {
 
   int size() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // body(worker) once on each worker, 0 <= worker < size(). Returns when all have finished.
+  // body(0) on the caller and, until that returns, body(worker) on every other worker as it comes. They have
+  // to take their work from a shared counter: a worker may find none left, or never come. Returns when no
+  // body is running.
   template <class Body>
   void run(Body&& body) {
     dispatch([](void* b, int worker) { (*static_cast<std::remove_reference_t<Body>*>(b))(worker); },
@@ -51,10 +54,11 @@ class ThreadPool {
       if (count > 0) call(0, 0, count);
       return;
     }
-    next_piece_.store(size(), std::memory_order_relaxed);
+    next_piece_.store(0, std::memory_order_relaxed);
     run([&](int worker) {
-      for (int64_t piece = worker; piece * grain < count;
-           piece = next_piece_.fetch_add(1, std::memory_order_relaxed)) {
+      for (;;) {
+        const int64_t piece = next_piece_.fetch_add(1, std::memory_order_relaxed);
+        if (piece * grain >= count) return;
         call(worker, piece * grain, std::min(count, (piece + 1) * grain));
       }
     });
@@ -63,14 +67,18 @@ class ThreadPool {
  private:
   using Job = void (*)(void* body, int worker);
   void dispatch(Job job, void* body);
+  bool enter();
   void worker_loop(int worker);
 
-  // The job of the current epoch; written before epoch_ is, read after.
+  static constexpr int kClosed = 1 << 30;
+
+  // Written while the job is closed and nobody is inside; read only from inside.
   Job job_ = nullptr;
   void* body_ = nullptr;
   int spins_;
-  alignas(64) std::atomic<int> epoch_{0};    // raised once a job; workers wait for a change
-  alignas(64) std::atomic<int> pending_{0};  // workers that have not finished the job
+  std::atomic<bool> stopping_{false};
+  alignas(64) std::atomic<int> epoch_{0};         // raised once a job; idle workers wait for a change
+  alignas(64) std::atomic<int> inside_{kClosed};  // workers inside the job, + kClosed once nobody may enter
   alignas(64) std::atomic<int64_t> next_piece_{0};
   std::vector<std::thread> workers_;
 };

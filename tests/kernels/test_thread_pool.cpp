@@ -10,22 +10,53 @@
 
 namespace qwend::cpu {
 
-TEST_CASE("run reaches every worker once and joins them", "[kernels][thread_pool]") {
+// Waits until `done()`, at most 10 s: the machine may be busy.
+template <class Done>
+bool await(Done done) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (!done()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+TEST_CASE("every worker joins a job that lasts", "[kernels][thread_pool]") {
   for (int threads : {1, 2, 3, 16}) {
     ThreadPool pool(threads);
     REQUIRE(pool.size() == threads);
-    std::vector<int> visits(
-        static_cast<size_t>(threads));  // plain ints: run() itself must order the accesses
     const std::thread::id caller = std::this_thread::get_id();
-    bool caller_is_zero = false;
-    for (int round = 1; round <= 200; ++round) {
+    for (int round = 0; round < 3; ++round) {
+      // Long past the spinning: parked workers have to be woken.
+      if (round > 0) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      std::vector<int> seen(
+          static_cast<size_t>(threads));  // plain ints: run() itself must order the accesses
+      std::atomic<int> arrived{0};
+      bool all_came = false, caller_is_zero = false;
       pool.run([&](int worker) {
-        ++visits[static_cast<size_t>(worker)];
-        if (worker == 0) caller_is_zero = std::this_thread::get_id() == caller;
+        if (seen[static_cast<size_t>(worker)]++ == 0) ++arrived;
+        if (worker != 0) return;
+        caller_is_zero = std::this_thread::get_id() == caller;
+        all_came = await([&] { return arrived == threads; });
       });
-      REQUIRE(std::accumulate(visits.begin(), visits.end(), 0) == round * threads);
+      CHECK(all_came);
+      CHECK(caller_is_zero);
+      CHECK(std::count(seen.begin(), seen.end(), 0) == 0);
     }
-    CHECK(caller_is_zero);
+  }
+}
+
+TEST_CASE("nobody is inside a job that has returned", "[kernels][thread_pool]") {
+  ThreadPool pool(6);
+  std::vector<int64_t> work(6);
+  int64_t total = 0;
+  for (int round = 0; round < 3000; ++round) {
+    std::atomic<int> next{0};  // on this stack frame: a worker that came late would write to a dead one
+    pool.run([&](int worker) {
+      while (next++ < 10) ++work[static_cast<size_t>(worker)];
+    });
+    total = std::accumulate(work.begin(), work.end(), int64_t{0});
+    REQUIRE(total == 10 * (round + 1));
   }
 }
 
@@ -50,22 +81,18 @@ TEST_CASE("parallel_for covers the range in disjoint pieces", "[kernels][thread_
 TEST_CASE("a slow worker does not hold up the other pieces", "[kernels][thread_pool]") {
   ThreadPool pool(2);
   std::vector<int> owner(20, -1);
+  std::atomic<int> others{0};
+  bool others_done = false;
   pool.parallel_for(20, 1, [&](int worker, int64_t begin, int64_t) {
     owner[static_cast<size_t>(begin)] = worker;
-    if (begin == 0) std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    if (begin == 0) {
+      others_done = await([&] { return others == 19; });
+    } else {
+      ++others;
+    }
   });
-  CHECK(owner[0] == 0);
-  CHECK(std::count(owner.begin(), owner.end(), 1) == 19);
-}
-
-TEST_CASE("parked workers wake up", "[kernels][thread_pool]") {
-  ThreadPool pool(3);
-  for (int round = 0; round < 5; ++round) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // long past the spinning
-    std::vector<int> visits(3);
-    pool.run([&](int worker) { visits[static_cast<size_t>(worker)] = 1; });
-    CHECK(visits == std::vector<int>{1, 1, 1});
-  }
+  CHECK(others_done);
+  CHECK(std::count(owner.begin(), owner.end(), owner[0]) == 1);
 }
 
 }  // namespace qwend::cpu
