@@ -173,20 +173,28 @@ TEST_CASE("auth: a refusal takes the same time whatever is wrong", "[server][aut
   ApiKeys keys;
   keys.add_file(file.path);
   const std::string key = kKey;
-  // Best of many short batches, so that other load on the machine does not matter.
-  const auto time_of = [&](const http::Headers& headers) {
-    const http::Request request = with(headers);
-    auto best = std::chrono::steady_clock::duration::max();
-    for (int batch = 0; batch < 200; ++batch) {
-      const auto start = std::chrono::steady_clock::now();
-      for (int i = 0; i < 20; ++i) keys.check(request);
-      best = std::min(best, std::chrono::steady_clock::now() - start);
+  const std::vector<http::Headers> cases = {{},
+                                            {{"x-api-key", "sk-012345678"}},
+                                            {{"authorization", "Bearer sk-0123456789abcdeX"}},
+                                            {{"x-api-key", key}, {"x-api-key", key}},
+                                            {{"x-api-key", key}}};
+  // The quickest of many short batches, taken in turns, so that other load on the machine falls on all alike;
+  // an early exit at the first of 201 keys would show as a factor in every attempt.
+  const auto spread = [&] {
+    std::vector<std::chrono::steady_clock::duration> best(cases.size(), std::chrono::hours(1));
+    for (int round = 0; round < 200; ++round) {
+      for (size_t i = 0; i < cases.size(); ++i) {
+        const http::Request request = with(cases[i]);
+        const auto start = std::chrono::steady_clock::now();
+        for (int repeat = 0; repeat < 20; ++repeat) keys.check(request);
+        best[i] = std::min(best[i], std::chrono::steady_clock::now() - start);
+      }
     }
-    return std::chrono::duration<double>(best).count();
+    const auto [least, most] = std::ranges::minmax(best);
+    return static_cast<double>(most.count()) / static_cast<double>(least.count());
   };
-  const double none = time_of({});
-  CHECK(time_of({{"x-api-key", "sk-012345678"}}) == Approx(none).epsilon(0.3));
-  CHECK(time_of({{"authorization", "Bearer sk-0123456789abcdeX"}}) == Approx(none).epsilon(0.3));
-  CHECK(time_of({{"x-api-key", key}, {"x-api-key", key}}) == Approx(none).epsilon(0.3));
-  CHECK(time_of({{"x-api-key", key}}) == Approx(none).epsilon(0.3));
+  double least_spread = spread();
+  for (int attempt = 0; attempt < 5 && least_spread > 1.3; ++attempt)
+    least_spread = std::min(least_spread, spread());
+  CHECK(least_spread < 1.3);
 }

@@ -1,7 +1,6 @@
 #include <chrono>
 #include <ctime>
 #include <map>
-#include <regex>
 #include <set>
 #include <sstream>
 #include <thread>
@@ -17,10 +16,11 @@ using namespace qwend;
 
 namespace {
 
+constexpr char kNameCharacters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_:";
+
 // Samples by "name{labels}". Fails on text that a Prometheus server would not read: a sample outside its
 // family, a family without HELP and TYPE, a family twice, a malformed line.
 std::map<std::string, double> parse(const std::string& text) {
-  static const std::regex sample_line(R"(([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[^\n]*\})? (\S+))");
   std::map<std::string, double> samples;
   std::set<std::string> families;
   std::istringstream lines(text);
@@ -37,15 +37,20 @@ std::map<std::string, double> parse(const std::string& text) {
       CHECK(help == family);
       CHECK((type == "counter" || type == "gauge" || type == "histogram"));
     } else {
-      std::smatch parts;
-      REQUIRE(std::regex_match(line, parts, sample_line));
-      const std::string name = parts[1];
+      const size_t value = line.rfind(' ');
+      REQUIRE(value != std::string::npos);
+      const std::string series = line.substr(0, value);
+      const std::string name = series.substr(0, series.find('{'));
+      CHECK(name.find_first_not_of(kNameCharacters) == std::string::npos);
+      if (name != series) CHECK(series.back() == '}');
       if (type == "histogram") {
         CHECK((name == family + "_bucket" || name == family + "_sum" || name == family + "_count"));
       } else {
         CHECK(name == family);
       }
-      CHECK(samples.emplace(name + parts[2].str(), std::stod(parts[3])).second);
+      size_t used = 0;
+      CHECK(samples.emplace(series, std::stod(line.substr(value + 1), &used)).second);
+      CHECK(used == line.size() - value - 1);
     }
   }
   return samples;
