@@ -6,6 +6,7 @@
 import argparse
 import collections
 import concurrent.futures
+import copy
 import json
 import pathlib
 import urllib.request
@@ -24,9 +25,23 @@ def load(files):
     return prompts
 
 
+def with_call_ids(messages):
+    """The API ties each tool message to its call by an id; the prompts leave that out, as the model never sees it."""
+    messages, open_calls, number = copy.deepcopy(messages), [], 0
+    for message in messages:
+        for call in message.get("tool_calls", []):
+            number += 1
+            call.setdefault("id", f"call_{number}")
+            open_calls.append(call["id"])
+        if message["role"] == "tool":
+            message.setdefault("tool_call_id", open_calls[0])
+            open_calls.remove(message["tool_call_id"])
+    return messages
+
+
 def ask_server(url, model, prompt, temperature, key):
     """(text, calls, finished); without a temperature the server's own default counts."""
-    body = {"model": model, "messages": prompt["messages"], "max_tokens": MAX_TOKENS}
+    body = {"model": model, "messages": with_call_ids(prompt["messages"]), "max_tokens": MAX_TOKENS}
     if prompt.get("tools"):
         body["tools"] = prompt["tools"]
     if temperature is not None:

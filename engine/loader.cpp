@@ -137,8 +137,15 @@ LoadedModel load_model(const gguf::File& file, const LoadSettings& settings, con
   loaded.plan = plan_memory(loaded.config, file.total_bytes(), settings, free_memory_bytes());
   loaded.info.max_model_len = loaded.plan.max_model_len;
 
-  const int32_t max_tokens = std::max(settings.max_batch_tokens, settings.max_seqs);
-  auto backend = make_cpu_backend(max_tokens, max_tokens, settings.threads);
+  loaded.engine_config = {.max_model_len = loaded.plan.max_model_len,
+                          .max_seqs = settings.max_seqs,
+                          .max_batch_tokens = std::max(settings.max_batch_tokens, settings.max_seqs),
+                          .num_kv_blocks = loaded.plan.kv.num_blocks,
+                          .block_size = kBlockSize,
+                          .max_queue = settings.max_queue,
+                          .prefix_cache = settings.prefix_cache};
+  auto backend = make_cpu_backend(loaded.engine_config.max_batch_tokens, loaded.engine_config.max_logit_rows(),
+                                  settings.threads);
   const auto report = [](void* context, uint64_t done, uint64_t total) {
     const auto& callback = *static_cast<const LoadProgress*>(context);
     if (callback) callback(done, total);
@@ -147,14 +154,6 @@ LoadedModel load_model(const gguf::File& file, const LoadSettings& settings, con
                                            const_cast<LoadProgress*>(&progress));
   auto kv = backend->allocate_kv(loaded.plan.kv);
   loaded.executor = make_model_runner(std::move(backend), std::move(model), std::move(kv));
-
-  loaded.engine_config = {.max_model_len = loaded.plan.max_model_len,
-                          .max_seqs = settings.max_seqs,
-                          .max_batch_tokens = max_tokens,
-                          .num_kv_blocks = loaded.plan.kv.num_blocks,
-                          .block_size = kBlockSize,
-                          .max_queue = settings.max_queue,
-                          .prefix_cache = settings.prefix_cache};
   return loaded;
 }
 

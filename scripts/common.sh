@@ -3,9 +3,9 @@
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
 
-BUILD_PACKAGES=(g++ cmake ninja-build ccache pkg-config libcpp-httplib-dev nlohmann-json3-dev libspdlog-dev
-  libcli11-dev libpcre2-dev libutf8proc-dev libssl-dev catch2)
-TEST_PACKAGES=(python3 python3-venv python3-jinja2 libopenblas0-pthread curl)
+BUILD_PACKAGES=(g++ cmake ninja-build ccache pkg-config nlohmann-json3-dev libspdlog-dev
+  libcli11-dev libpcre2-dev libutf8proc-dev libssl-dev)
+TEST_PACKAGES=(catch2 libcpp-httplib-dev python3 python3-venv libopenblas0-pthread curl)
 
 # install_packages NAME...: those that are not installed yet, with sudo when not root.
 install_packages() {
@@ -28,11 +28,12 @@ install_packages() {
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# build PRESET TARGET...
+# build PRESET "TARGET..." [CMAKE ARGUMENT...]
 build() {
-  local preset=$1
-  shift
+  local preset=$1 targets=$2
+  shift 2
   say "building ($preset)"
-  cmake --preset "$preset" >/dev/null
-  cmake --build --preset "$preset" --target "$@"
+  cmake --preset "$preset" "$@" >/dev/null
+  # shellcheck disable=SC2086  # targets is a list of words
+  cmake --build --preset "$preset" --target $targets
 }

@@ -15,22 +15,24 @@ for argument in "$@"; do
 done
 
 install_packages "${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
-build cpu-release all
+venv=$PWD/build/venv
+if [ ! -x "$venv/bin/pytest" ] || [ tests/clients/requirements.txt -nt "$venv/.installed" ]; then
+  say "installing the test clients"
+  python3 -m venv "$venv"
+  "$venv/bin/pip" install -q --disable-pip-version-check -r tests/clients/requirements.txt
+  touch "$venv/.installed"
+fi
+# The chat templates are compared with Jinja's rendering by the interpreter that has it.
+build cpu-release all -DBUILD_TESTING=ON "-DPython3_EXECUTABLE=$venv/bin/python"
 say "C++ tests"
 ctest --test-dir build/cpu-release --output-on-failure
 
-if [ ! -x build/venv/bin/pytest ] || [ tests/clients/requirements.txt -nt build/venv/.installed ]; then
-  say "installing the test clients"
-  python3 -m venv build/venv
-  build/venv/bin/pip install -q --disable-pip-version-check -r tests/clients/requirements.txt
-  touch build/venv/.installed
-fi
 say "client tests"
-QWEND_BINARY=$PWD/build/cpu-release/server/qwend build/venv/bin/pytest -q tests/clients
+QWEND_BINARY=$PWD/build/cpu-release/server/qwend "$venv/bin/pytest" -q tests/clients demo
 
 if $sanitize; then
   for preset in asan-ubsan tsan; do
-    build $preset test_engine test_server test_unit
+    build $preset "test_engine test_server test_unit"
     say "engine and server tests under $preset"
     ctest --test-dir build/$preset --output-on-failure -R '^(engine|server|unit)$'
   done

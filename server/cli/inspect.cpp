@@ -80,6 +80,7 @@ Memory memory_of(const ModelConfig& config, uint64_t weight_bytes) {
   kv.num_layers = config.num_layers;
   kv.num_kv_heads = config.num_kv_heads;
   kv.head_dim = config.head_dim;
+  kv.dtype = kDefaultKvDType;
   memory.kv_per_token = kv.bytes_per_token();
   memory.kv_per_context = memory.kv_per_token * static_cast<uint64_t>(config.context_length);
   memory.step_tokens = LoadSettings{}.max_batch_tokens;
@@ -196,7 +197,7 @@ void print_memory(const Report& report, std::ostream& out) {
   const Memory& memory = report.memory;
   Table table({"memory", "MiB"}, {1});
   table.add({"weights", mebibytes(memory.weights)});
-  table.add({"KV cache, a token (f16)", fixed(static_cast<double>(memory.kv_per_token) / (1 << 20), 4)});
+  table.add({"KV cache, a token", fixed(static_cast<double>(memory.kv_per_token) / (1 << 20), 4)});
   table.add({"KV cache, " + std::to_string(report.config->context_length) + " tokens",
              mebibytes(memory.kv_per_context)});
   table.add({"activations, steps of " + std::to_string(memory.step_tokens) + " tokens",
