@@ -97,11 +97,21 @@ class ShutdownWatch {
     pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr);  // a second signal takes its default action
     std::signal(SIGTERM, SIG_DFL);
     std::signal(SIGINT, SIG_DFL);
+    server_.stop(drain(Clock::now() + grace_));
+  }
+
+  // Waits for the accepted requests to end while new ones are still answered: 503 "draining", and /readyz
+  // too. Returns what is left of the time, for the answers that are being written.
+  std::chrono::milliseconds drain(Clock::time_point deadline) {
     if (App* app = app_.load()) {
       app->draining = true;
       app->engine.drain();
+      while (!app->engine.idle() && Clock::now() < deadline) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      }
     }
-    server_.stop(grace_);
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now());
+    return std::max(left, std::chrono::milliseconds(0));
   }
 
   http::Server& server_;
