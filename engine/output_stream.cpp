@@ -1,5 +1,6 @@
 #include "engine/output_stream.h"
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
@@ -22,33 +23,54 @@ void merge(OutputDelta& earlier, OutputDelta&& later) {
   earlier = std::move(later);
 }
 
+std::vector<OutputDelta> merged(std::vector<OutputDelta> deltas) {
+  std::vector<OutputDelta> pieces;
+  for (OutputDelta& delta : deltas) {
+    if (!pieces.empty() && pieces.back().index == delta.index && pieces.back().finish == FinishReason::None) {
+      merge(pieces.back(), std::move(delta));
+    } else {
+      pieces.push_back(std::move(delta));
+    }
+  }
+  return pieces;
+}
+
 }  // namespace
 
 void OutputStream::push(OutputDelta delta) {
+  bool wake;
   {
     const std::lock_guard lock(mutex_);
+    ended_ = ended_ || delta.last;
     queue_.push_back(std::move(delta));
+    wake = awaits_ != Awaits::Nothing && has(awaits_);
+    if (wake) awaits_ = Awaits::Nothing;  // it is on its way: the next delta need not wake it again
   }
-  ready_.notify_one();
+  if (wake) ready_.notify_one();
 }
 
-std::deque<OutputDelta> OutputStream::take_all(std::chrono::milliseconds timeout) {
-  std::deque<OutputDelta> taken;
+std::vector<OutputDelta> OutputStream::take_all(std::chrono::milliseconds timeout,
+                                                std::chrono::milliseconds pace) {
+  std::vector<OutputDelta> taken;
   {
     std::unique_lock lock(mutex_);
     // A wait of no time would still sleep for the timer's slack.
-    if (timeout.count() > 0) ready_.wait_for(lock, timeout, [&] { return !queue_.empty(); });
+    if (timeout.count() > 0) {
+      const Clock::time_point begin = Clock::now();
+      if (pace.count() > 0) wait(lock, Awaits::End, begin + std::min(pace, timeout));
+      wait(lock, Awaits::Delta, begin + timeout);
+    }
     taken.swap(queue_);
   }
-  std::deque<OutputDelta> merged;
-  for (OutputDelta& delta : taken) {
-    if (!merged.empty() && merged.back().index == delta.index && merged.back().finish == FinishReason::None) {
-      merge(merged.back(), std::move(delta));
-    } else {
-      merged.push_back(std::move(delta));
-    }
+  return taken.size() > kMaxBacklog ? merged(std::move(taken)) : taken;
+}
+
+void OutputStream::wait(std::unique_lock<std::mutex>& lock, Awaits what, Clock::time_point until) {
+  while (!has(what)) {
+    awaits_ = what;
+    if (ready_.wait_until(lock, until) == std::cv_status::timeout) break;
   }
-  return merged;
+  awaits_ = Awaits::Nothing;
 }
 
 }  // namespace qwend

@@ -2,9 +2,8 @@
 #pragma once
 #include <chrono>
 #include <condition_variable>
-#include <deque>
 #include <mutex>
-#include <optional>
+#include <vector>
 
 #include "engine/types.h"
 
@@ -17,16 +16,26 @@ class OutputStream {
   explicit OutputStream(RequestId id) : id_(id) {}
   RequestId id() const { return id_; }
   void push(OutputDelta delta);
-  // Waits until something is there or the time has passed; all that is queued, in order, and empty after the
-  // timeout. Neighbours of the same sequence are merged into one delta, so a late reader catches up in large
-  // pieces.
-  std::deque<OutputDelta> take_all(std::chrono::milliseconds timeout);
+  // All that is queued, in order; waits up to `timeout` for something. For the first `pace` of that time only
+  // the request's end wakes the consumer: a wake-up costs more than a small model's token, and one that finds
+  // several tokens pays once for all. Empty after the timeout.
+  // A reader more than kMaxBacklog deltas behind catches up in large pieces: neighbours of the same sequence
+  // become one delta.
+  std::vector<OutputDelta> take_all(std::chrono::milliseconds timeout, std::chrono::milliseconds pace = {});
+
+  static constexpr size_t kMaxBacklog = 64;
 
  private:
+  enum class Awaits { Nothing, Delta, End };
+  void wait(std::unique_lock<std::mutex>& lock, Awaits what, Clock::time_point until);
+  bool has(Awaits what) const { return what == Awaits::End ? ended_ : !queue_.empty(); }
+
   const RequestId id_;
   std::mutex mutex_;
   std::condition_variable ready_;
-  std::deque<OutputDelta> queue_;
+  std::vector<OutputDelta> queue_;
+  Awaits awaits_ = Awaits::Nothing;  // what the consumer sleeps for; anything else does not wake it
+  bool ended_ = false;               // the last delta has been pushed
 };
 
 }  // namespace qwend

@@ -89,8 +89,9 @@ struct OutputDelta {
   std::vector<TokenOutput>
       prompt_logprobs;  // once, in the first delta of index 0, when asked for (first entry: no logprob)
   FinishReason finish = FinishReason::None;
-  int32_t stop_index = -1;  // which stop string ended it
-  std::string error;        // message when finish == Error
+  int32_t stop_index = -1;         // which stop string ended it
+  std::string error;               // message when finish == Error
+  Clock::time_point published_at;  // when the engine handed it out, at the end of its step
   // With the last delta of the request (all n sequences finished):
   bool last = false;
   Usage usage;

@@ -191,7 +191,11 @@ void EngineCore::emit(ActiveRequest& request, int32_t index, OutputDelta delta) 
 
 void EngineCore::publish() {
   ended_.clear();  // first: whoever reads the last delta finds the engine without the request
-  for (auto& [stream, delta] : outbox_) stream->push(std::move(delta));
+  const Clock::time_point now = Clock::now();
+  for (auto& [stream, delta] : outbox_) {
+    delta.published_at = now;
+    stream->push(std::move(delta));
+  }
   outbox_.clear();
 }
 

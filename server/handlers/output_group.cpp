@@ -1,5 +1,7 @@
 #include "server/handlers/output_group.h"
 
+#include <algorithm>
+
 namespace qwend {
 namespace {
 
@@ -49,29 +51,33 @@ void OutputGroup::cancel() {
   }
 }
 
-std::vector<OutputGroup::Item> OutputGroup::take(std::chrono::milliseconds timeout) {
+std::vector<OutputGroup::Item> OutputGroup::take(std::chrono::milliseconds timeout,
+                                                 std::chrono::milliseconds pace) {
+  constexpr std::chrono::milliseconds kNoWait{0};
   std::vector<Item> items;
   if (members_.size() == 1) {
-    collect(0, timeout, items);
+    collect(0, timeout, pace, items);
     return items;
   }
   const auto end = Clock::now() + timeout;
+  if (pace > kNoWait && !done()) collect(first_open(), std::min(pace, timeout), pace, items);
   while (!done()) {
-    size_t first_open = members_.size();
-    for (size_t i = 0; i < members_.size(); ++i) {
-      collect(i, std::chrono::milliseconds(0), items);
-      if (!members_[i].done) first_open = std::min(first_open, i);
-    }
-    if (!items.empty() || first_open == members_.size() || Clock::now() >= end) break;
-    collect(first_open, std::min(kSlice, timeout), items);
+    for (size_t i = 0; i < members_.size(); ++i) collect(i, kNoWait, kNoWait, items);
+    if (!items.empty() || done() || Clock::now() >= end) break;
+    collect(first_open(), std::min(kSlice, timeout), kNoWait, items);
   }
   return items;
 }
 
-void OutputGroup::collect(size_t prompt, std::chrono::milliseconds timeout, std::vector<Item>& items) {
+size_t OutputGroup::first_open() const {
+  return static_cast<size_t>(std::ranges::find(members_, false, &Member::done) - members_.begin());
+}
+
+void OutputGroup::collect(size_t prompt, std::chrono::milliseconds timeout, std::chrono::milliseconds pace,
+                          std::vector<Item>& items) {
   Member& member = members_[prompt];
   if (member.done) return;
-  for (OutputDelta& delta : member.stream->take_all(timeout)) {
+  for (OutputDelta& delta : member.stream->take_all(timeout, pace)) {
     record(member, delta);
     const int32_t choice = static_cast<int32_t>(prompt) * n_ + delta.index;
     items.push_back({choice, std::move(delta)});
@@ -80,10 +86,9 @@ void OutputGroup::collect(size_t prompt, std::chrono::milliseconds timeout, std:
 
 void OutputGroup::record(Member& member, const OutputDelta& delta) {
   if (!delta.tokens.empty()) {
-    const auto now = Clock::now();
     Clock::time_point& last = member.last_token[static_cast<size_t>(delta.index)];
-    if (last != Clock::time_point()) metrics_.token_gap(seconds(now - last));
-    last = now;
+    if (last != Clock::time_point()) metrics_.token_gap(seconds(delta.published_at - last));
+    last = delta.published_at;
     member.has_output = true;
   }
   if (!delta.last) return;

@@ -290,34 +290,6 @@ TEST_CASE("A reader that does not read holds up nobody, and catches up in one pi
   CHECK(lazy.sequences[0].tokens.size() == 100);
 }
 
-TEST_CASE("Merged deltas keep order, ends and indices", "[engine]") {
-  OutputStream stream(1);
-  const auto push = [&](int32_t index, const char* text, int32_t token,
-                        FinishReason finish = FinishReason::None) {
-    OutputDelta delta;
-    delta.index = index;
-    delta.text = text;
-    delta.tokens = {{token, 0.0f, {}}};
-    delta.finish = finish;
-    stream.push(std::move(delta));
-  };
-  push(0, "a", 1);
-  push(0, "b", 2);
-  push(1, "x", 3);
-  push(0, "c", 4, FinishReason::Stop);
-  push(1, "y", 5);
-  push(1, "z", 6, FinishReason::Length);
-  const auto deltas = stream.take_all(milliseconds(0));
-  REQUIRE(deltas.size() == 4);
-  CHECK(deltas[0].text == "ab");
-  CHECK(deltas[0].tokens.size() == 2);
-  CHECK(deltas[1].text == "x");
-  CHECK(deltas[2].finish == FinishReason::Stop);
-  CHECK(deltas[3].text == "yz");
-  CHECK(deltas[3].finish == FinishReason::Length);
-  CHECK(stream.take_all(milliseconds(1)).empty());
-}
-
 TEST_CASE("Requests without a seed get different ones", "[engine]") {
   Running r(small_config());
   GenerationRequest request = endless(10, 30);

@@ -6,11 +6,15 @@
 First one stream alone sets the yardstick; then `streams` clients each send one request after the other until the time is
 over. Standard library only. Prints a table and exits 1 when a stream failed, a client was starved, memory grew by more
 than --max-growth-mb after the warm-up, or the total was below --min-ratio times one stream.
+
+It shares the machine with the server, so it is cheap: one thread, one epoll; blocks are kept as they come, with the time,
+and an answer is taken apart once it is complete.
 """
 import argparse
-import asyncio
 import json
 import random
+import selectors
+import socket
 import statistics
 import sys
 import time
@@ -19,12 +23,7 @@ import urllib.parse
 PROMPTS = ['Write a haiku about {} that includes the word "{}"', "Tell me a short story about {} and a {}.",
            "Hello! My name is {}. I like the word {}.", "What can you tell me about {} and {}?"]
 WORDS = "rivers lanterns forty-six copper moonlight gardens clockwork harbour thunder velvet compilers orchards".split()
-
-
-class Client:
-    def __init__(self, number):
-        self.number, self.tokens, self.requests, self.failures = number, 0, 0, []
-        self.first_token_ms, self.longest_gap = [], 0.0
+SILENCE_LIMIT = 60.0  # seconds without a byte after which a stream has failed
 
 
 def body_of(client, max_tokens):
@@ -34,50 +33,96 @@ def body_of(client, max_tokens):
             "temperature": 0.7, "seed": rng.randrange(1 << 30), "stream_options": {"include_usage": True}}
 
 
-async def one_request(client, host, port, max_tokens):
-    """Streams one answer; counts tokens from the usage chunk and the gaps between events."""
-    reader, writer = await asyncio.open_connection(host, port)
-    try:
-        body = json.dumps(body_of(client, max_tokens)).encode()
+def unchunk(body):
+    """The payload of a complete chunked body; raises ValueError when it is cut off."""
+    parts, at = [], 0
+    while True:
+        end = body.index(b"\r\n", at)
+        size = int(body[at:end], 16)
+        if body[end + 2 + size:end + 4 + size] != b"\r\n":
+            raise ValueError("the chunked body is cut off")
+        if size == 0:
+            return b"".join(parts)
+        parts.append(body[end + 2:end + 2 + size])
+        at = end + 4 + size
+
+
+def tokens_of(answer, max_tokens, thorough):
+    """Checks a complete answer, headers included; returns the tokens that its usage chunk counts. thorough: is every chunk
+    JSON, too?"""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 200 "):
+        raise RuntimeError(f"status {head[:40]!r}: {body[-300:]!r}")
+    events = unchunk(body).decode()  # UTF-8, or an error
+    if '{"error":' in events:
+        raise RuntimeError(events[events.index('{"error":'):][:300])
+    data = [event[6:] for event in events.split("\n\n") if event.startswith("data: ")]
+    if len(data) < 2 or data[-1] != "[DONE]":
+        raise RuntimeError("the stream ended without [DONE]")
+    for chunk in data[:-1] if thorough else ():
+        json.loads(chunk)
+    usage = json.loads(data[-2]).get("usage")
+    if not usage:
+        raise RuntimeError("the stream ended without usage")
+    if usage["completion_tokens"] != max_tokens:
+        raise RuntimeError(f"{usage['completion_tokens']} tokens instead of {max_tokens}")
+    return max_tokens
+
+
+class Client:
+    """Sends one request after the other; one is open at a time."""
+
+    def __init__(self, number, address, max_tokens):
+        self.number, self.address, self.max_tokens = number, address, max_tokens
+        self.tokens, self.requests, self.failures = 0, 0, []
+        self.first_token_ms, self.longest_gap = [], 0.0
+        self.socket = None
+
+    def open(self, selector):
+        host, port = self.address
+        body = json.dumps(body_of(self, self.max_tokens)).encode()
         head = (f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/json\r\n"
                 f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n").encode()
-        start = last = time.monotonic()
-        writer.write(head + body)
-        status = await reader.readline()
-        if b" 200 " not in status:
-            raise RuntimeError(f"status {status!r}: {(await reader.read(2000))[-300:]!r}")
-        first, finished, usage = True, False, None
-        while line := await reader.readline():
-            if not line.startswith(b"data: "):
-                continue
-            now = time.monotonic()
-            client.longest_gap = max(client.longest_gap, now - last)
-            last = now
-            if first:
-                client.first_token_ms.append((now - start) * 1000)
-                first = False
-            if line.strip() == b"data: [DONE]":
-                finished = True
-                break
-            chunk = json.loads(line[6:])
-            if "error" in chunk:
-                raise RuntimeError(str(chunk["error"]))
-            usage = chunk.get("usage") or usage
-        if not finished or usage is None:
-            raise RuntimeError("the stream ended without usage and [DONE]")
-        client.tokens += usage["completion_tokens"]
-        client.requests += 1
-    finally:
-        writer.close()
-
-
-async def run_client(client, host, port, max_tokens, end):
-    while time.monotonic() < end:
+        self.blocks, self.seen_data = [], False
+        self.start = self.last = time.monotonic()
         try:
-            await one_request(client, host, port, max_tokens)
-        except (OSError, RuntimeError, ValueError) as error:
-            client.failures.append(f"client {client.number}: {error}")
-            await asyncio.sleep(0.2)
+            self.socket = socket.create_connection(self.address, timeout=10)
+            self.socket.sendall(head + body)
+        except OSError as error:
+            return self.close(selector, error)
+        self.socket.setblocking(False)
+        selector.register(self.socket, selectors.EVENT_READ, self)
+
+    def close(self, selector, failure=None):
+        if failure:
+            self.failures.append(f"client {self.number}: {failure}")
+        if self.socket:
+            if self.socket in selector.get_map():
+                selector.unregister(self.socket)
+            self.socket.close()
+        self.socket = None
+
+    def on_readable(self, selector):
+        try:
+            block = self.socket.recv(65536)
+            if block:
+                return self.add(block)
+            self.tokens += tokens_of(b"".join(self.blocks), self.max_tokens, thorough=self.requests % 16 == 0)
+            self.requests += 1
+            self.close(selector)
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            self.close(selector, error)
+
+    def add(self, block):
+        self.blocks.append(block)
+        if b"data: " not in block:  # the head, a ping, or the end of the body
+            return
+        now = time.monotonic()
+        self.longest_gap = max(self.longest_gap, now - self.last)
+        self.last = now
+        if not self.seen_data:
+            self.first_token_ms.append((now - self.start) * 1000)
+            self.seen_data = True
 
 
 def resident_mb(pid):
@@ -86,19 +131,29 @@ def resident_mb(pid):
     return sum(int(fields[key].split()[0]) for key in ("RssAnon", "VmSwap")) / 1024
 
 
-async def watch_memory(pid, samples, end):
-    while pid and time.monotonic() < end:
-        samples.append((time.monotonic(), resident_mb(pid)))
-        await asyncio.sleep(5)
-
-
-async def phase(streams, seconds, a, samples):
+def phase(streams, seconds, a, samples):
     url = urllib.parse.urlsplit(a.url)
-    clients = [Client(i) for i in range(streams)]
-    start = time.monotonic()
+    clients = [Client(i, (url.hostname, url.port), a.max_tokens) for i in range(streams)]
+    selector = selectors.DefaultSelector()
+    start = now = next_look = time.monotonic()
     end = start + seconds
-    await asyncio.gather(watch_memory(a.pid, samples, end),
-                         *(run_client(c, url.hostname, url.port, a.max_tokens, end) for c in clients))
+    while now < end or any(c.socket for c in clients):
+        for key, _ in selector.select(timeout=0.2):
+            client = key.data
+            client.on_readable(selector)
+            if client.socket is None and not client.failures and time.monotonic() < end:
+                client.open(selector)
+        now = time.monotonic()
+        if now < next_look:
+            continue
+        next_look = now + 0.2
+        for client in clients:
+            if client.socket and now - client.last > SILENCE_LIMIT:
+                client.close(selector, f"nothing for {SILENCE_LIMIT:.0f} s")
+            if client.socket is None and now < end:  # the first time, or after a failure
+                client.open(selector)
+        if a.pid and (not samples or now - samples[-1][0] >= 5):
+            samples.append((now, resident_mb(a.pid)))
     return clients, sum(c.tokens for c in clients) / (time.monotonic() - start)
 
 
@@ -114,9 +169,9 @@ def main():
     parser.add_argument("--json", action="store_true")
     a = parser.parse_args()
 
-    _, single = asyncio.run(phase(1, min(15.0, a.seconds), a, []))
+    _, single = phase(1, min(15.0, a.seconds), a, [])
     samples = []
-    clients, total = asyncio.run(phase(a.streams, a.seconds, a, samples))
+    clients, total = phase(a.streams, a.seconds, a, samples)
     failures = [f for c in clients for f in c.failures]
     tokens = [c.tokens for c in clients]
     ttft = sorted(ms for c in clients for ms in c.first_token_ms)

@@ -34,7 +34,7 @@ class FakeResponder final : public http::Responder {
   }
   bool write(std::string_view bytes) override {
     if (writes == fail_write) return false;
-    ++writes;
+    if (writes++ == 0) first_write = bytes;
     body += bytes;
     return true;
   }
@@ -61,7 +61,7 @@ class FakeResponder final : public http::Responder {
   }
 
   int status = 0;
-  std::string content_type, body;
+  std::string content_type, body, first_write;
   http::Headers headers;
   int writes = 0, polls = 0;
   bool ended = false;

@@ -127,6 +127,46 @@ TEST_CASE("a client that goes away cancels its request, whole or streamed, all p
   CHECK(api.engine->stats().finished_cancelled == 8);
 }
 
+TEST_CASE("a lone stream is written token by token, streams in company in batches of the same events",
+          "[server][delivery]") {
+  for (const int company : {1, 32}) {
+    EngineConfig config = ApiFixture::small_config();
+    config.max_seqs = 32;
+    config.num_kv_blocks = 1024;
+    ApiFixture api(kQwen25Template, config);
+    api.say(kLong);
+    slow_down(api, 1);
+    http::Request request;
+    request.body = with(user("Hi"), {{"stream", true}}).dump();
+    std::vector<FakeResponder> responses(static_cast<size_t>(company));
+    std::vector<std::thread> clients;
+    for (FakeResponder& response : responses) {
+      clients.emplace_back([&] { handle_chat_completions(*api.app, request, response); });
+    }
+    for (std::thread& client : clients) client.join();
+    int writes = 0, events = 0;
+    for (const FakeResponder& response : responses) {
+      CHECK(response.done());
+      std::string text;
+      for (const Json& event : response.events()) {
+        text += event["choices"][0]["delta"].value("content", "");
+        ++events;
+      }
+      CHECK(text == kLong);
+      CHECK(response.first_write.find("\"role\":\"assistant\"") != std::string::npos);
+      writes += response.writes;
+    }
+    // One for each token and the finish, but for a reader that a busy machine leaves far behind.
+    CHECK(events <= company * (303 + 1));
+    CHECK(events > company * 303 / 2);
+    if (company == 1) {
+      CHECK(writes > events / 4);
+    } else {
+      CHECK(writes < events / 2);
+    }
+  }
+}
+
 TEST_CASE("a failing write cancels the request", "[server][delivery]") {
   ApiFixture api;
   api.say(kLong);
