@@ -19,7 +19,7 @@ mount --bind /dev "$root/dev"
 mount -t tmpfs tmpfs "$root/dev/shm"
 mount -t proc proc "$root/proc"
 # The reference data, where it is beside the checkout, and what the network of this machine needs.
-[ -d ../shared/data ] && mount --bind ../shared "$root/shared"
+[ -d "${QWEND_SHARED:-../shared}/data" ] && mount --bind "${QWEND_SHARED:-../shared}" "$root/shared"
 cp /etc/resolv.conf "$root/etc/resolv.conf"
 if [ -f /etc/ssl/certs/ca-certificates.crt ]; then
   mkdir -p "$root/usr/local/host-certs" && cp /etc/ssl/certs/ca-certificates.crt "$root/usr/local/host-certs/"
