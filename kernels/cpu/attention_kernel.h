@@ -34,6 +34,7 @@ class AttentionKernel {
     for (int32_t begin = 0; begin < keys; begin += kAttentionKeys) {
       const int32_t count = keys - begin < kAttentionKeys ? keys - begin : kAttentionKeys;
       locate(begin, count);
+      prefetch(count);
       // Positions never fall from row to row: the rows that see nothing of this tile come first.
       int32_t first = 0;
       while (position(first) < begin) ++first;
@@ -78,12 +79,32 @@ class AttentionKernel {
     }
   }
 
+  // A block is too short for the hardware prefetchers to be of use, and with many short sequences every block
+  // comes from beyond the second-level cache.
+  void prefetch(int32_t count) const {
+    for (int32_t v = 0; v * kLanes < count; ++v) {
+      const int32_t in_tile = count - v * kLanes < kLanes ? count - v * kLanes : kLanes;
+      prefetch(keys_[v], head_dim_ * kLanes);
+      prefetch(values_[v], in_tile * width_);
+    }
+  }
+  static void prefetch(const E* from, int32_t elements) {
+    constexpr int32_t kLine = 64 / sizeof(E);
+    for (int32_t i = 0; i < elements; i += kLine) __builtin_prefetch(from + i, 0, 3);
+  }
+
   // weights_[r][key] = q[r] . k[key], summed over the dimensions in order.
   void score(int32_t first, int32_t count) {
     const int32_t vectors = (count + kLanes - 1) / kLanes;
     int32_t v = 0;
     for (; v + S::kTileVectors <= vectors; v += S::kTileVectors) score_rows<S::kTileVectors>(first, v);
-    for (; v < vectors; ++v) score_rows<1>(first, v);
+    // The rest at once too: with few rows one vector at a time would wait for its sums.
+    const int32_t left = vectors - v;
+    if constexpr (S::kTileVectors == 4) {
+      if (left == 3) return score_rows<3>(first, v);
+      if (left == 2) return score_rows<2>(first, v);
+    }
+    if (left > 0) score_rows<1>(first, v);
   }
 
   template <int C>

@@ -17,7 +17,7 @@ const float* values(const DeviceVector& v) { return static_cast<const CpuVector&
 CpuActivation& activation(DeviceActivation& a) { return static_cast<CpuActivation&>(a); }
 const CpuActivation& activation(const DeviceActivation& a) { return static_cast<const CpuActivation&>(a); }
 
-constexpr int64_t kRowGrain = 16;  // rows a thread takes at once in work that is a few microseconds a row
+constexpr int64_t kRowGrain = 4;  // rows a thread takes at once in work that is about a microsecond a row
 }  // namespace
 
 CpuBackend::CpuBackend(int32_t max_tokens, int32_t max_logit_rows, int32_t threads, CpuProducts products)
