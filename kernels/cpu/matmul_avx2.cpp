@@ -56,6 +56,10 @@ struct Simd {
     return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
   }
   template <int kZero>
+  static Int high_zero_point(const int32_t*) {
+    return _mm256_setzero_si256();
+  }
+  template <int kZero>
   static Int zero_point(const int32_t* negative_sum) {
     if constexpr (kZero == 0 || kZero == 128) {
       return _mm256_setzero_si256();

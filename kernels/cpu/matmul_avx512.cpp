@@ -52,8 +52,12 @@ struct Simd {
     return _mm512_dpbusd_epi32(acc, codes, x);
   }
   template <int kZero>
+  static Int high_zero_point(const int32_t* negative_sum) {
+    return kZero == 128 ? _mm512_set1_epi32(*negative_sum) : _mm512_setzero_si512();
+  }
+  template <int kZero>
   static Int zero_point(const int32_t* negative_sum) {
-    if constexpr (kZero == 0) {
+    if constexpr (kZero == 0 || kZero == 128) {
       return _mm512_setzero_si512();
     } else {
       return _mm512_slli_epi32(_mm512_set1_epi32(*negative_sum), __builtin_ctz(kZero));
@@ -88,8 +92,52 @@ struct Simd {
 
 namespace qwend::cpu {
 
+namespace {
+
+// The arithmetic of quantize() in vectors.
+void quantize_unit(const float* x, ActivationUnit* out) {
+  constexpr float kLargest = 127 * 128;
+  const __m512 first = _mm512_loadu_ps(x), second = _mm512_loadu_ps(x + 16);
+  const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+  const __m512i bits = _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(first), magnitude),
+                                        _mm512_and_si512(_mm512_castps_si512(second), magnitude));
+  const int32_t max_bits = _mm512_reduce_max_epi32(bits);
+  const float max = __builtin_bit_cast(float, max_bits);
+  const bool finite = max_bits < 0x7f800000, usable = finite && max > 1e-30f;
+  const __m512 inverse = _mm512_set1_ps(usable ? kLargest / max : 0.0f);
+  const __mmask16 kept = usable ? __mmask16{0xffff} : __mmask16{0};
+  const __m512i q0 = _mm512_maskz_cvtps_epi32(kept, _mm512_mul_ps(first, inverse));
+  const __m512i q1 = _mm512_maskz_cvtps_epi32(kept, _mm512_mul_ps(second, inverse));
+  const auto split = [](__m512i q, int8_t* high_plane, int8_t* low_plane) {
+    const __m512i high = _mm512_srai_epi32(_mm512_add_epi32(q, _mm512_set1_epi32(64)), 7);
+    const __m512i low = _mm512_sub_epi32(q, _mm512_slli_epi32(high, 7));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(high_plane), _mm512_cvtepi32_epi8(high));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(low_plane), _mm512_cvtepi32_epi8(low));
+  };
+  split(q0, out->high, out->low);
+  split(q1, out->high + 16, out->low + 16);
+  const int32_t sums[2] = {_mm512_reduce_add_epi32(q0), _mm512_reduce_add_epi32(q1)};
+  out->d = usable ? max / kLargest : finite ? 0.0f : __builtin_nanf("");
+  out->negative_sum = -(sums[0] + sums[1]);
+  out->scaled_sum = out->d * static_cast<float>(sums[0] + sums[1]);
+  for (int h = 0; h < 2; ++h) {
+    out->negative_half_sums[h] = -sums[h];
+    out->scaled_half_sums[h] = out->d * static_cast<float>(sums[h]);
+  }
+}
+
+void quantize_avx512(const float* x, int64_t cols, ActivationUnit* out, int64_t out_stride) {
+  for (int64_t c = 0; c < cols; c += kUnit, out += out_stride) quantize_unit(x + c, out);
+}
+
+}  // namespace
+
 const KernelSet& avx512_kernels() {
-  static const KernelSet set = make_kernel_set();
+  static const KernelSet set = [] {
+    KernelSet all = make_kernel_set();
+    all.quantize = &quantize_avx512;
+    return all;
+  }();
   return set;
 }
 

@@ -6,6 +6,8 @@
 //
 // Simd: kWidth lanes of 32 bits (Int, Float), kBlockTokens, kFloatTokens, and the operations used below.
 // dot4(acc, codes, x): each lane adds the four products of unsigned code bytes by signed bytes.
+// zero_point(negative_sum): what to add to the sums for the codes' zero point; high_zero_point: the same in
+// units of 128. One of them is 0.
 #pragma once
 #include "kernels/cpu/matmul_kernels.h"
 
@@ -134,7 +136,17 @@ QWEND_INLINE void clear(Int (&dots)[kLaneGroups][kTokens]) {
   }
 }
 
-// dots = dots * 128 - the zero point's share.
+// dots = the zero point's share in the high plane: a zero point of 128 is 1 there, and so costs no operation.
+template <int kGroup, int kZero, int kTokens>
+QWEND_INLINE void start_high(const ActivationUnit* x, int group, Int (&dots)[kLaneGroups][kTokens]) {
+  for (int t = 0; t < kTokens; ++t) {
+    const Int offset = Simd::template high_zero_point<kZero>(
+        kGroup == kUnit ? &x[t].negative_sum : &x[t].negative_half_sums[group]);
+    for (int r = 0; r < kLaneGroups; ++r) dots[r][t] = offset;
+  }
+}
+
+// dots = dots * 128 - the zero point's share, unless the high plane has it.
 template <int kGroup, int kZero, int kTokens>
 QWEND_INLINE void shift_and_offset(const ActivationUnit* x, int group, Int (&dots)[kLaneGroups][kTokens]) {
 #pragma GCC unroll 8
@@ -159,7 +171,7 @@ QWEND_INLINE void group_dots(Steps<kStep...>, const LoadCodes& load_codes, const
                              Int (&dots)[kLaneGroups][kTokens]) {
   constexpr auto kHigh = &ActivationUnit::high, kLow = &ActivationUnit::low;
   Int codes[kLaneGroups];
-  clear(dots);
+  start_high<kGroup, kZero>(x, group, dots);
   if constexpr (kTokens <= 2) {
     Int low_dots[kLaneGroups][kTokens];
     clear(low_dots);

@@ -91,6 +91,10 @@ struct Simd {
     });
   }
   template <int kZero>
+  static Int high_zero_point(const int32_t*) {
+    return set1(0);
+  }
+  template <int kZero>
   static Int zero_point(const int32_t* negative_sum) {
     return set1(kZero * *negative_sum);
   }
