@@ -34,13 +34,13 @@ def body_of(client, max_tokens):
 
 
 def unchunk(body):
-    """The payload of a complete chunked body; raises ValueError when it is cut off."""
+    """The payload of a complete chunked body; raises ValueError when it was cut off."""
     parts, at = [], 0
     while True:
-        end = body.index(b"\r\n", at)
-        size = int(body[at:end], 16)
-        if body[end + 2 + size:end + 4 + size] != b"\r\n":
-            raise ValueError("the chunked body is cut off")
+        end = body.find(b"\r\n", at)
+        size = int(body[at:end], 16) if end > at else -1
+        if size < 0 or body[end + 2 + size:end + 4 + size] != b"\r\n":
+            raise ValueError("the stream was cut off")
         if size == 0:
             return b"".join(parts)
         parts.append(body[end + 2:end + 2 + size])
