@@ -9,7 +9,7 @@
 // Activations are FP32, row-major [T, width]. Activation buffers are handles that belong to the backend.
 // Results of a token never depend on the other tokens of the step (bit-equal alone, batched, chunked).
 // Threads: all calls come from the engine thread, in order; a backend may run them asynchronously, and
-// only sample() and read() wait.
+// only collect() and the inspection calls wait.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -22,14 +22,15 @@
 
 namespace qwend {
 
-// A matrix (or a stack of expert matrices, or of concatenated matrices) where the backend wants it. Layout is the
-// backend's private choice.
+// A matrix (or a stack of expert matrices, or of concatenated matrices) where the backend wants it. Layout is
+// the backend's private choice.
 class DeviceMatrix {
  public:
   virtual ~DeviceMatrix() = default;
-  virtual int64_t rows() const = 0;   // output width, all concatenated parts together
-  virtual int64_t cols() const = 0;   // input width
-  virtual size_t bytes() const = 0;   // device memory held
+  virtual int64_t rows() const = 0;     // output width, all concatenated parts together
+  virtual int64_t cols() const = 0;     // input width
+  virtual int64_t experts() const = 0;  // stacked matrices of this shape; 1 for a plain one
+  virtual size_t bytes() const = 0;     // device memory held
 };
 using Matrix = std::unique_ptr<DeviceMatrix>;
 
@@ -71,7 +72,17 @@ class DeviceKvCache {
 };
 using KvCachePtr = std::unique_ptr<DeviceKvCache>;
 
-// Host description of one step, valid until the step's sample() has returned.
+// One token's key and value of one head, and where they are: for inspection.
+struct KvPlace {
+  int32_t layer = 0;
+  int32_t kv_head = 0;
+  int32_t slot = 0;
+};
+struct KvRow {
+  std::vector<float> key, value;  // [hd]
+};
+
+// Host description of one step, valid until the step's launch_sample() has returned.
 // Sequence s owns tokens cu_seqlens[s] .. cu_seqlens[s+1]; decode has one token, a prefill chunk has many.
 struct StepInput {
   std::span<const int32_t> tokens;        // [T]
@@ -81,16 +92,19 @@ struct StepInput {
   std::span<const int32_t> context_lens;  // [S] tokens in the cache once this step has been written
   std::span<const int32_t> block_tables;  // [S, block_table_stride] physical block of each logical block
   int32_t block_table_stride = 0;
-  std::span<const int32_t> logit_rows;    // [L] rows of the step (0..T-1) whose logits are wanted, ascending
+  std::span<const int32_t> logit_rows;  // [L] rows of the step (0..T-1) whose logits are wanted, ascending
+  // [T], or empty for none: r >= 0 where the token is the one that row r of the step launched before this one
+  // draws (the host need not have seen it yet; tokens[t] is ignored), -1 elsewhere.
+  std::span<const int32_t> token_rows = {};
   int32_t num_tokens() const { return static_cast<int32_t>(tokens.size()); }
   int32_t num_seqs() const { return static_cast<int32_t>(context_lens.size()); }
 };
 
 // Rotary angles, prepared once from the model's RoPE settings (YaRN and linear scaling folded in).
 struct RopeTable {
-  int32_t rotary_dim = 0;          // n_rot <= head_dim; pairs are (i, i + n_rot / 2)
-  std::vector<double> inv_freq;    // [n_rot / 2] radians a position
-  float magnitude = 1.0f;          // YaRN's factor on cos and sin
+  int32_t rotary_dim = 0;        // n_rot <= head_dim; pairs are (i, i + n_rot / 2)
+  std::vector<double> inv_freq;  // [n_rot / 2] radians a position
+  float magnitude = 1.0f;        // YaRN's factor on cos and sin
 };
 
 struct AttentionShape {
@@ -116,14 +130,19 @@ class Backend {
   // upload() copies (and may repack); the source bytes are not needed afterwards. Several parts become
   // one matrix whose rows follow each other (q,k,v; gate,up); parts may differ in format.
   virtual Matrix upload(std::span<const HostMatrix> parts) = 0;
-  // Keeps rows for embed() only / for embed() and for logits (tied output) without a second copy where possible.
+  // Keeps rows for embed() only / for embed() and for logits (tied output) without a second copy where
+  // possible.
   virtual Matrix upload_embedding(const HostMatrix& table, bool also_output) = 0;
   virtual Vector upload_vector(std::span<const float> values) = 0;
   virtual Activation allocate(int64_t width) = 0;  // [max_tokens, width]
   virtual KvCachePtr allocate_kv(const KvCacheSpec& spec) = 0;
 
-  // ---- one step
-  virtual void begin_step(const StepInput& input) = 0;
+  // ---- one step: begin_step, ops, logits, launch_sample; later collect.
+  // program: 0, or a number that stands for one fixed sequence of op calls from here to logits(), with the
+  // same weights, buffers and cache each time. A backend may record such a sequence and replay it for steps
+  // of the same shape: begin_step() then returns true, the whole sequence is on its way, and the caller skips
+  // its op calls.
+  virtual bool begin_step(const StepInput& input, uint64_t program = 0) = 0;
 
   // x[t] = table[tokens[t]]
   virtual void embed(const DeviceMatrix& table, DeviceActivation& x) = 0;
@@ -160,26 +179,43 @@ class Backend {
   struct MoeFfn {
     const DeviceVector& norm;
     float eps;
-    const DeviceMatrix& router;     // [E rows, D]
-    const DeviceMatrix& gate_up;    // E experts, each Fe gate rows then Fe up rows (or as two uploads)
-    const DeviceMatrix& down;       // E experts, each D rows of Fe
+    const DeviceMatrix& router;   // [E rows, D]
+    const DeviceMatrix& gate_up;  // E experts, each Fe gate rows then Fe up rows (or as two uploads)
+    const DeviceMatrix& down;     // E experts, each D rows of Fe
     const DeviceMatrix* shared_gate_up = nullptr;  // qwen2moe's shared expert
     const DeviceMatrix* shared_down = nullptr;
-    const DeviceVector* shared_gate = nullptr;     // [D]: sigmoid(g . n) scales the shared expert
+    const DeviceVector* shared_gate = nullptr;  // [D]: sigmoid(g . n) scales the shared expert
     MoeShape shape;
   };
   virtual void moe_ffn(const MoeFfn& op, DeviceActivation& x) = 0;
 
-  // Final norm and lm_head for the rows of StepInput::logit_rows; kept inside the backend for sample(), read_logits().
+  // Final norm and lm_head for the rows of StepInput::logit_rows; kept inside the backend for sample(),
+  // read_logits().
   virtual void logits(const DeviceVector& norm, float eps, const DeviceMatrix& output,
                       const DeviceActivation& x) = 0;
 
-  // rows[i] samples from logits row i; rows.size() <= L. Waits for the step.
-  virtual std::vector<SampledToken> sample(std::span<const SamplingRow> rows) = 0;
+  // rows[i] samples from logits row i; rows.size() <= L. Everything that rows point to may change afterwards.
+  // At most max_in_flight() steps may be launched and not yet collected.
+  virtual void launch_sample(std::span<const SamplingRow> rows) = 0;
+  // What the oldest step launched and not yet collected has drawn. Waits for that step.
+  virtual std::vector<SampledToken> collect() = 0;
+  virtual int32_t max_in_flight() const {
+    return 1;
+  }  // 1: steps are computed in launch_sample() at the latest
+  std::vector<SampledToken> sample(std::span<const SamplingRow> rows) {
+    launch_sample(rows);
+    return collect();
+  }
 
-  // ---- inspection (tests, verify, prompt log-probabilities). Waits for the step.
-  virtual std::vector<float> read_logits(int32_t row) = 0;                     // [V]
-  virtual std::vector<float> read(const DeviceActivation& a, int32_t token) = 0;  // [width]
+  // ---- inspection (tests, verify). Waits for everything launched.
+  virtual std::vector<float> read_logits(int32_t row) = 0;                                    // [V]
+  virtual std::vector<float> read(const DeviceActivation& a, int32_t token) = 0;              // [width]
+  virtual void write(DeviceActivation& a, int32_t token, std::span<const float> values) = 0;  // [width]
+  virtual std::vector<float> read(const DeviceVector& v) = 0;                                 // [size]
+  // Rows as the device holds them, decoded: row r of expert e is e * rows() + r. [count, cols]
+  virtual std::vector<float> read_rows(const DeviceMatrix& m, int64_t first, int64_t count) = 0;
+  virtual KvRow read_kv(const DeviceKvCache& kv, const KvPlace& at) = 0;
+  virtual void write_kv(DeviceKvCache& kv, const KvPlace& at, const KvRow& row) = 0;
 };
 
 // How the CPU multiplies by quantised weights. Fast: activations rounded (cpu/matmul.h), products in
@@ -191,5 +227,17 @@ enum class CpuProducts : uint8_t { Fast, Exact };
 // max_tokens: the largest T a step may have; max_logit_rows: the largest L. threads 0: one a core.
 std::unique_ptr<Backend> make_cpu_backend(int32_t max_tokens, int32_t max_logit_rows, int32_t threads,
                                           CpuProducts products = CpuProducts::Fast);
+
+// A CUDA device as `--device cuda:N` names it.
+struct CudaDeviceInfo {
+  int32_t index = 0;
+  std::string name;              // "NVIDIA H100 80GB HBM3"
+  int32_t major = 0, minor = 0;  // compute capability
+  uint64_t total_bytes = 0, free_bytes = 0;
+};
+// Usable devices (compute capability 8.0 and newer); empty without a driver, a device, or CUDA in this build.
+std::vector<CudaDeviceInfo> cuda_devices();
+// Throws std::runtime_error naming what is missing. All memory but weights and KV cache is taken here.
+std::unique_ptr<Backend> make_cuda_backend(int32_t device, int32_t max_tokens, int32_t max_logit_rows);
 
 }  // namespace qwend

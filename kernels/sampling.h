@@ -14,20 +14,23 @@ namespace qwend {
 // temperature 0 is greedy: the largest logit after bias and penalties, lowest id on a tie.
 struct SamplingRow {
   float temperature = 1.0f;
-  int32_t top_k = 0;            // 0: off
-  float top_p = 1.0f;           // (0, 1]
-  float min_p = 0.0f;           // [0, 1]
-  float typical_p = 1.0f;       // (0, 1]
+  int32_t top_k = 0;                // 0: off
+  float top_p = 1.0f;               // (0, 1]
+  float min_p = 0.0f;               // [0, 1]
+  float typical_p = 1.0f;           // (0, 1]
   float repetition_penalty = 1.0f;  // over prompt and output: x > 0 ? x / p : x * p
   float presence_penalty = 0.0f;    // once per distinct output token
   float frequency_penalty = 0.0f;   // per occurrence in the output
   uint64_t seed = 0;
-  int64_t position = 0;  // index of the token being drawn; (seed, position) keys the random number
+  int64_t position = 0;       // index of the token being drawn; (seed, position) keys the random number
   int32_t num_logprobs = -1;  // -1: none; k >= 0: the chosen token's and the k largest log-probabilities
   std::span<const std::pair<int32_t, float>> logit_bias;  // token id, added to the logit
   std::span<const int32_t> prompt_tokens;                 // for repetition_penalty (empty when off)
   std::span<const int32_t> output_tokens;                 // for all penalties (empty when off)
-  std::span<const int32_t> banned_tokens;                 // never drawn (e.g. stop ids below min_tokens)
+  // r >= 0: the token that row r of the step launched before this one draws also belongs to output_tokens, at
+  // their end; the host has not seen it yet. Only where the backend allows several steps in flight.
+  int32_t previous_row = -1;
+  std::span<const int32_t> banned_tokens;  // never drawn (e.g. stop ids below min_tokens)
   std::span<const uint64_t> allowed_mask;  // one bit a token id; empty: all. Place of constrained decoding
 };
 

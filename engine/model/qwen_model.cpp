@@ -4,6 +4,10 @@
 #include "kernels/check.h"
 
 namespace qwend {
+namespace {
+// Stands for the op calls of forward(): a backend serves one model with one KV cache.
+constexpr uint64_t kProgram = 1;
+}  // namespace
 
 // Weights of one layer; members that the architecture lacks are empty.
 struct QwenModel::Layer {
@@ -72,7 +76,7 @@ KvCacheSpec QwenModel::kv_spec(int32_t num_blocks, int32_t block_size, KvDType d
 void QwenModel::forward(const StepInput& input, DeviceKvCache& kv) {
   const float eps = config_.norm_eps;
   const AttentionShape heads{config_.num_heads, config_.num_kv_heads, config_.head_dim, eps};
-  backend_.begin_step(input);
+  if (backend_.begin_step(input, kProgram)) return;
   backend_.embed(*embedding_, *x_);
   for (int32_t i = 0; i < config_.num_layers; ++i) {
     const Layer& layer = layers_[static_cast<size_t>(i)];

@@ -20,7 +20,8 @@ class QwenModel {
   ~QwenModel();
   const ModelConfig& config() const { return config_; }
   KvCacheSpec kv_spec(int32_t num_blocks, int32_t block_size, KvDType dtype) const;
-  // Enqueues the whole step, up to the logits of input.logit_rows; Backend::sample() ends it.
+  // Enqueues the whole step, up to the logits of input.logit_rows; Backend::launch_sample() ends it. All
+  // calls name the same cache: the backend may replay the op calls of an earlier one.
   void forward(const StepInput& input, DeviceKvCache& kv);
 
  private:

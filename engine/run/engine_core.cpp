@@ -75,7 +75,8 @@ void EngineCore::step() {
   CHECK(!schedule.chunks.empty());
   note_start(schedule, begin);
   batch_.build(schedule);
-  commit(schedule, executor_.run(batch_.input(), batch_.rows()));
+  executor_.launch(batch_.input(), batch_.rows());
+  commit(schedule, executor_.collect());
 
   counters_.last_step_seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   counters_.step_seconds_sum += counters_.last_step_seconds;

@@ -15,11 +15,12 @@ class ModelRunner final : public StepExecutor {
     CHECK(backend_ != nullptr && model_ != nullptr && kv_ != nullptr);
   }
   int32_t vocab_size() const override { return model_->config().vocab; }
-  std::vector<SampledToken> run(const StepInput& input, std::span<const SamplingRow> rows) override {
+  int32_t max_in_flight() const override { return backend_->max_in_flight(); }
+  void launch(const StepInput& input, std::span<const SamplingRow> rows) override {
     model_->forward(input, *kv_);
-    return backend_->sample(rows);
+    backend_->launch_sample(rows);
   }
-  std::vector<float> logits(int32_t row) override { return backend_->read_logits(row); }
+  std::vector<SampledToken> collect() override { return backend_->collect(); }
 
  private:
   std::unique_ptr<Backend> backend_;

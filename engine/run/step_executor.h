@@ -1,5 +1,5 @@
-// What the engine loop needs from model + backend: run one step, sample. A seam so that the loop, scheduler and block manager
-// are tested without a model.
+// What the engine loop needs from model + backend: launch a step, collect what it has drawn. A seam so that
+// the loop, scheduler and block manager are tested without a model.
 #pragma once
 #include <memory>
 #include <span>
@@ -14,15 +14,18 @@ class StepExecutor {
  public:
   virtual ~StepExecutor() = default;
   virtual int32_t vocab_size() const = 0;
-  // Runs the step; rows[i] draws from the logits of input.logit_rows[i]; one result per row.
-  virtual std::vector<SampledToken> run(const StepInput& input, std::span<const SamplingRow> rows) = 0;
-  // After run(): raw logits of logit row i of that step (prompt log-probabilities). [V]
-  virtual std::vector<float> logits(int32_t row) = 0;
+  // Steps that may be launched and not yet collected. 1: launch() computes the step, or collect() does.
+  virtual int32_t max_in_flight() const = 0;
+  // Starts the step; rows[i] draws from the logits of input.logit_rows[i]. Both arguments may change
+  // afterwards.
+  virtual void launch(const StepInput& input, std::span<const SamplingRow> rows) = 0;
+  // Waits for the oldest step not yet collected; one result per row.
+  virtual std::vector<SampledToken> collect() = 0;
 };
 
 class QwenModel;
 // Takes over model, backend and KV cache.
-std::unique_ptr<StepExecutor> make_model_runner(std::unique_ptr<Backend> backend, std::unique_ptr<QwenModel> model,
-                                                KvCachePtr kv);
+std::unique_ptr<StepExecutor> make_model_runner(std::unique_ptr<Backend> backend,
+                                                std::unique_ptr<QwenModel> model, KvCachePtr kv);
 
 }  // namespace qwend

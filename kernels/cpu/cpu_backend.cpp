@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cmath>
 #include <exception>
+#include <utility>
 
 #include "kernels/check.h"
 #include "kernels/cpu/vector_ops.h"
@@ -62,7 +63,8 @@ KvCachePtr CpuBackend::allocate_kv(const KvCacheSpec& spec) { return std::make_u
 
 // ---- one step
 
-void CpuBackend::begin_step(const StepInput& input) {
+// Nothing is recorded: a call costs next to nothing here.
+bool CpuBackend::begin_step(const StepInput& input, uint64_t /*program*/) {
   const size_t tokens = input.tokens.size(), seqs = input.context_lens.size();
   CHECK(tokens > 0 && tokens <= static_cast<size_t>(max_tokens_));
   CHECK(input.positions.size() == tokens && input.slot_mapping.size() == tokens);
@@ -70,6 +72,7 @@ void CpuBackend::begin_step(const StepInput& input) {
   CHECK(input.cu_seqlens[seqs] == static_cast<int32_t>(tokens));
   CHECK(input.block_tables.size() >= seqs * static_cast<size_t>(input.block_table_stride));
   CHECK(input.logit_rows.size() <= static_cast<size_t>(max_logit_rows_));
+  CHECK(input.token_rows.empty());  // one step at a time: every token is known
   for (size_t s = 0; s < seqs; ++s) {
     const auto begin = static_cast<size_t>(input.cu_seqlens[s]),
                end = static_cast<size_t>(input.cu_seqlens[s + 1]);
@@ -80,6 +83,7 @@ void CpuBackend::begin_step(const StepInput& input) {
   input_ = input;
   angles_of_ = nullptr;
   plan_.clear();
+  return false;
 }
 
 void CpuBackend::embed(const DeviceMatrix& table, DeviceActivation& x) {
@@ -219,9 +223,9 @@ void CpuBackend::logits(const DeviceVector& norm, float eps, const DeviceMatrix&
               {logits_.data(), vocab_}, Epilogue::Store);
 }
 
-std::vector<SampledToken> CpuBackend::sample(std::span<const SamplingRow> rows) {
+void CpuBackend::launch_sample(std::span<const SamplingRow> rows) {
   CHECK(rows.size() <= input_.logit_rows.size());
-  std::vector<SampledToken> result(rows.size());
+  sampled_.assign(rows.size(), {});
   std::vector<std::exception_ptr> failures(samplers_.size());
   std::atomic<size_t> next{0};
   const auto work = [&](int worker) {
@@ -229,7 +233,7 @@ std::vector<SampledToken> CpuBackend::sample(std::span<const SamplingRow> rows) 
       auto& sampler = samplers_[static_cast<size_t>(worker)];
       for (size_t i = next++; i < rows.size(); i = next++) {
         if (sampler == nullptr) sampler = std::make_unique<Sampler>(vocab_);
-        result[i] = sampler->sample(
+        sampled_[i] = sampler->sample(
             {logits_.data() + static_cast<int64_t>(i) * vocab_, static_cast<size_t>(vocab_)}, rows[i]);
       }
     } catch (...) {
@@ -243,8 +247,9 @@ std::vector<SampledToken> CpuBackend::sample(std::span<const SamplingRow> rows) 
   for (const std::exception_ptr& failure : failures) {
     if (failure != nullptr) std::rethrow_exception(failure);
   }
-  return result;
 }
+
+std::vector<SampledToken> CpuBackend::collect() { return std::exchange(sampled_, {}); }
 
 // ---- inspection
 
@@ -258,6 +263,33 @@ std::vector<float> CpuBackend::read(const DeviceActivation& a, int32_t token) {
   CHECK(token >= 0 && token < max_tokens_);
   const float* begin = activation(a).row(token);
   return {begin, begin + a.width()};
+}
+
+void CpuBackend::write(DeviceActivation& a, int32_t token, std::span<const float> row) {
+  CHECK(token >= 0 && token < max_tokens_ && static_cast<int64_t>(row.size()) == a.width());
+  std::ranges::copy(row, activation(a).row(token));
+}
+
+std::vector<float> CpuBackend::read(const DeviceVector& v) { return {values(v), values(v) + v.size()}; }
+
+std::vector<float> CpuBackend::read_rows(const DeviceMatrix& m, int64_t first, int64_t count) {
+  CHECK(first >= 0 && count >= 0 && first + count <= m.rows() * m.experts());
+  std::vector<float> rows(static_cast<size_t>(count * m.cols()));
+  for (int64_t i = 0; i < count; ++i) {
+    packed(m).dequantize_row((first + i) % m.rows(), &rows[static_cast<size_t>(i * m.cols())],
+                             (first + i) / m.rows());
+  }
+  return rows;
+}
+
+KvRow CpuBackend::read_kv(const DeviceKvCache& kv, const KvPlace& at) {
+  return static_cast<const CpuKvCache&>(kv).read(at.layer, at.kv_head, at.slot);
+}
+
+void CpuBackend::write_kv(DeviceKvCache& kv, const KvPlace& at, const KvRow& row) {
+  const auto head_dim = static_cast<size_t>(kv.spec().head_dim);
+  CHECK(row.key.size() == head_dim && row.value.size() == head_dim);
+  static_cast<CpuKvCache&>(kv).write(at.layer, at.kv_head, at.slot, row.key.data(), row.value.data());
 }
 
 }  // namespace qwend::cpu

@@ -20,6 +20,7 @@ struct CpuMatrix : DeviceMatrix {
   explicit CpuMatrix(PackedMatrix m) : packed(std::move(m)) {}
   int64_t rows() const override { return packed.rows(); }
   int64_t cols() const override { return packed.cols(); }
+  int64_t experts() const override { return packed.experts(); }
   size_t bytes() const override { return packed.bytes(); }
   PackedMatrix packed;
 };
@@ -54,7 +55,7 @@ class CpuBackend final : public Backend {
   Activation allocate(int64_t width) override;
   KvCachePtr allocate_kv(const KvCacheSpec& spec) override;
 
-  void begin_step(const StepInput& input) override;
+  bool begin_step(const StepInput& input, uint64_t program) override;
   void embed(const DeviceMatrix& table, DeviceActivation& x) override;
   void attn_input(const AttnInput& op, const DeviceActivation& x, DeviceKvCache& kv,
                   DeviceActivation& q) override;
@@ -66,10 +67,16 @@ class CpuBackend final : public Backend {
   void moe_ffn(const MoeFfn& op, DeviceActivation& x) override;
   void logits(const DeviceVector& norm, float eps, const DeviceMatrix& output,
               const DeviceActivation& x) override;
-  std::vector<SampledToken> sample(std::span<const SamplingRow> rows) override;
+  void launch_sample(std::span<const SamplingRow> rows) override;
+  std::vector<SampledToken> collect() override;
 
   std::vector<float> read_logits(int32_t row) override;
   std::vector<float> read(const DeviceActivation& a, int32_t token) override;
+  void write(DeviceActivation& a, int32_t token, std::span<const float> row) override;
+  std::vector<float> read(const DeviceVector& v) override;
+  std::vector<float> read_rows(const DeviceMatrix& m, int64_t first, int64_t count) override;
+  KvRow read_kv(const DeviceKvCache& kv, const KvPlace& at) override;
+  void write_kv(DeviceKvCache& kv, const KvPlace& at, const KvRow& row) override;
 
  private:
   // normed_ [rows, D] = RMSNorm of the given rows of x (all of the step's, or those of `index`)
@@ -94,6 +101,7 @@ class CpuBackend final : public Backend {
   FloatBuffer logits_;                // [L, V]
   int64_t vocab_ = 0;
   std::vector<std::unique_ptr<Sampler>> samplers_;  // one a worker
+  std::vector<SampledToken> sampled_;               // by launch_sample(), until collect()
 };
 
 }  // namespace qwend::cpu

@@ -9,6 +9,7 @@
 #include "kernels/check.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/vector_ops.h"
+#include "kernels/quant/half.h"
 
 namespace qwend::cpu {
 
@@ -90,6 +91,27 @@ void CpuKvCache::write(int32_t layer, int32_t kv_head, int32_t slot, const float
   vector_ops().to_half(value, head_dim, value_half);
   store_token(key_half, value_half, head_dim, at.operator()<uint16_t>(view.keys, tile), lane,
               at.operator()<uint16_t>(view.values, row));
+}
+
+KvRow CpuKvCache::read(int32_t layer, int32_t kv_head, int32_t slot) const {
+  const int32_t head_dim = spec_.head_dim;
+  const int64_t block = slot / spec_.block_size;
+  const int32_t token = slot % spec_.block_size;
+  CHECK(slot >= 0 && block < spec_.num_blocks);
+  const KvHeadView view = head(layer, kv_head);
+  const int64_t tile = block * view.key_block_stride + int64_t{token / kKeyTile} * kKeyTile * head_dim;
+  const int64_t row = block * view.value_block_stride + int64_t{token} * value_stride_;
+  const auto element = [&](const std::byte* p, int64_t i) {
+    return spec_.dtype == KvDType::F32 ? reinterpret_cast<const float*>(p)[i]
+                                       : quant::half_to_float(reinterpret_cast<const uint16_t*>(p)[i]);
+  };
+  KvRow out{std::vector<float>(static_cast<size_t>(head_dim)),
+            std::vector<float>(static_cast<size_t>(head_dim))};
+  for (int32_t d = 0; d < head_dim; ++d) {
+    out.key[static_cast<size_t>(d)] = element(view.keys, tile + int64_t{d} * kKeyTile + token % kKeyTile);
+    out.value[static_cast<size_t>(d)] = element(view.values, row + d);
+  }
+  return out;
 }
 
 }  // namespace qwend::cpu

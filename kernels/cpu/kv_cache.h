@@ -33,6 +33,7 @@ class CpuKvCache : public DeviceKvCache {
   KvHeadView head(int32_t layer, int32_t kv_head) const;
   // Stores one token's key and value rows [hd] of one head. F16: values beyond its range become its largest.
   void write(int32_t layer, int32_t kv_head, int32_t slot, const float* key, const float* value);
+  KvRow read(int32_t layer, int32_t kv_head, int32_t slot) const;
 
  private:
   size_t element_bytes() const { return spec_.dtype == KvDType::F16 ? 2 : 4; }

@@ -227,10 +227,14 @@ TEST_CASE("A sampled token without text fails the engine, not the process", "[en
   class Wild : public StepExecutor {
    public:
     int32_t vocab_size() const override { return EngineHarness::kVocab; }
-    std::vector<SampledToken> run(const StepInput&, std::span<const SamplingRow> rows) override {
-      return std::vector<SampledToken>(rows.size(), SampledToken{1 << 20, 0.0f, {}});
+    int32_t max_in_flight() const override { return 1; }
+    void launch(const StepInput&, std::span<const SamplingRow> rows) override { num_rows_ = rows.size(); }
+    std::vector<SampledToken> collect() override {
+      return std::vector<SampledToken>(num_rows_, SampledToken{1 << 20, 0.0f, {}});
     }
-    std::vector<float> logits(int32_t) override { return {}; }
+
+   private:
+    size_t num_rows_ = 0;
   };
   Engine engine(small_config(), std::make_unique<Wild>(), TinyVocabulary::tokenizer());
   auto stream = engine.submit(endless(4, 2));

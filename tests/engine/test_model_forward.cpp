@@ -102,12 +102,11 @@ TEST_CASE("the model runner runs a step and samples", "[engine][model]") {
   const std::vector<int32_t> cu_seqlens{0, 20}, context{20}, blocks{0, 1}, rows{3, 19};
   std::vector<SamplingRow> sampling(2);
   sampling[0].temperature = sampling[1].temperature = 0.0f;
-  const auto drawn =
-      runner->run({tokens, positions, positions, cu_seqlens, context, blocks, 2, rows}, sampling);
+  runner->launch({tokens, positions, positions, cu_seqlens, context, blocks, 2, rows}, sampling);
+  const auto drawn = runner->collect();
   REQUIRE(drawn.size() == 2);
   for (size_t i = 0; i < 2; ++i) {
     const std::vector<float>& logits = expected[static_cast<size_t>(rows[i])];
-    CHECK(runner->logits(static_cast<int32_t>(i)) == logits);
     CHECK(drawn[i].token == std::max_element(logits.begin(), logits.end()) - logits.begin());
   }
 }

@@ -86,7 +86,8 @@ class FakeExecutor : public StepExecutor {
 
   int32_t vocab_size() const override { return vocab_; }
 
-  std::vector<SampledToken> run(const StepInput& input, std::span<const SamplingRow> rows) override {
+  int32_t max_in_flight() const override { return 1; }
+  void launch(const StepInput& input, std::span<const SamplingRow> rows) override {
     if (on_step) on_step(input);
     check_shapes(input, rows.size());
     write(input);
@@ -94,13 +95,12 @@ class FakeExecutor : public StepExecutor {
     num_tokens += input.num_tokens();
     max_rows = std::max(max_rows, static_cast<int32_t>(rows.size()));
     max_tokens = std::max(max_tokens, input.num_tokens());
-    std::vector<SampledToken> sampled;
+    sampled_.clear();
     for (size_t i = 0; i < rows.size(); ++i) {
-      sampled.push_back(fake_sample(logits_of(context(input, input.logit_rows[i])), rows[i]));
+      sampled_.push_back(fake_sample(logits_of(context(input, input.logit_rows[i])), rows[i]));
     }
-    return sampled;
   }
-  std::vector<float> logits(int32_t) override { throw std::logic_error("not used by the engine"); }
+  std::vector<SampledToken> collect() override { return std::move(sampled_); }
 
  private:
   struct Cell {
@@ -163,7 +163,8 @@ class FakeExecutor : public StepExecutor {
   }
 
   const int32_t vocab_, block_size_;
-  std::vector<Cell> kv_;  // [num_blocks * block_size]
+  std::vector<Cell> kv_;               // [num_blocks * block_size]
+  std::vector<SampledToken> sampled_;  // by launch(), until collect()
 };
 
 }  // namespace qwend::testing
