@@ -1,0 +1,31 @@
+// How activations travel between kernels.
+#pragma once
+#include <cuda_fp16.h>
+
+#include <cmath>
+#include <cstdint>
+
+namespace qwend::cuda {
+
+// Rows that a matrix product reads: FP16 with a power of two a row, x[t][i] = rows[t * stride + i] *
+// scale[t]. The producer picks the scale so that the row's largest value lies in [2^13, 2^14): nothing
+// overflows, however large Qwen2's outlier channels grow, and a value keeps 11 significant bits down to 2^-28
+// of the row's largest. stride is a multiple of 64 elements; columns from width to stride are zero.
+struct HalfRows {
+  const __half* rows = nullptr;  // [T, stride]
+  const float* scale = nullptr;  // [T]; nullptr: all 1
+  int64_t stride = 0;
+};
+
+inline constexpr int64_t padded_width(int64_t width) { return (width + 63) / 64 * 64; }
+
+// The power of two that brings a row whose largest magnitude is `largest` into [2^13, 2^14), as its inverse:
+// what to multiply FP16 values by to have the row back. 1 for a row of zeros.
+__host__ __device__ inline float row_scale(float largest) {
+  if (!(largest > 0.0f) || !(largest < 3.0e38f)) return 1.0f;
+  int exponent = 0;
+  frexpf(largest, &exponent);  // largest = m 2^exponent, m in [0.5, 1)
+  return ldexpf(1.0f, exponent - 14);
+}
+
+}  // namespace qwend::cuda

@@ -1,0 +1,64 @@
+// y = W x for all formats: tensor cores straight from the weights' tiles for few rows, cuBLASLt for many.
+#pragma once
+#include <cstdint>
+
+#include "kernels/cuda/activations.h"
+#include "kernels/cuda/resources.h"
+#include "kernels/cuda/weights.h"
+
+namespace qwend::cuda {
+
+enum class Epilogue : uint8_t {
+  Store,   // out[t][r]  = y[t][r]
+  Add,     // out[t][r] += y[t][r]
+  SwiGlu,  // out[t][i]  = silu(y[t][i]) * y[t][rows / 2 + i]; gate rows, then up rows
+};
+
+struct MatmulOut {
+  float* data = nullptr;  // [T, stride] FP32
+  int64_t stride = 0;
+  // SwiGlu only: [T], the largest magnitude of each row is folded in with atomicMax on its bits (zero it
+  // first).
+  uint32_t* row_max = nullptr;
+};
+
+// Which (token, expert) pairs an expert product computes, made on the device: pair p of expert e, p in
+// [offsets[e], offsets[e + 1]), reads input row input_rows[p] and writes output row output_rows[p].
+// Every pair has its own output row, so nothing is added up across experts here.
+struct ExpertPairs {
+  const int32_t* offsets = nullptr;      // [experts + 1]
+  const int32_t* input_rows = nullptr;   // [P]
+  const int32_t* output_rows = nullptr;  // [P]
+  int32_t num_experts = 0;
+  int32_t max_pairs = 0;  // P at most
+};
+
+// Products with at most this many rows are computed by the skinny kernels: one pass over the weights as they
+// are.
+inline constexpr int32_t kMaxSkinnyRows = 64;
+
+// Skinny: T <= kMaxSkinnyRows tokens, sums in an order fixed by the matrix alone, so that a token's result
+// does not depend on T. Any cols that are a multiple of 32; in.stride >= padded cols.
+void matmul_skinny(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, Epilogue epilogue,
+                   const MatmulOut& out, cudaStream_t stream);
+// The same for the pairs of each expert; any number of pairs.
+void matmul_experts(const CudaMatrix& w, const HalfRows& in, const ExpertPairs& pairs, Epilogue epilogue,
+                    const MatmulOut& out, cudaStream_t stream);
+
+// Many rows: weights as FP16 (block formats are expanded into scratch, a stretch of rows at a time), FP32
+// sums by cuBLASLt with a fixed workspace. Owns scratch; one thread, one stream.
+class LargeMatmul {
+ public:
+  // max_tokens: the most rows a call may have; scratch_bytes: for expanded weights.
+  LargeMatmul(int32_t max_tokens, size_t scratch_bytes, cudaStream_t stream);
+  ~LargeMatmul();
+  void reserve(int64_t max_rows);  // the widest output; start-up only
+  void run(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, Epilogue epilogue,
+           const MatmulOut& out);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace qwend::cuda

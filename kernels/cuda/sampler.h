@@ -1,0 +1,40 @@
+// Drawing tokens on the device: kernels/sampling.h for all rows of a step at once, and the way back to the
+// host.
+#pragma once
+#include <deque>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "kernels/cuda/resources.h"
+#include "kernels/sampling.h"
+
+namespace qwend::cuda {
+
+// One thread (the engine's). Steps are launched in order and collected in order; up to kMaxInFlight of them
+// lie between. Draws equal those of the CPU sampler for the same logits, but where a sum's rounding decides.
+class DeviceSampler {
+ public:
+  static constexpr int32_t kMaxInFlight = 2;
+
+  explicit DeviceSampler(int32_t max_rows);
+  ~DeviceSampler();
+  // Takes the memory that rows of this width need. Start-up only.
+  void reserve(int64_t vocab);
+
+  // logits: [rows.size(), vocab] FP32 on the device; left as they are. Enqueues copies and kernels on the
+  // stream; everything rows point to is copied before it returns. Throws CudaError; a row that nothing can be
+  // drawn from (no finite logit, an empty mask) is reported by collect() as std::runtime_error, as the CPU
+  // sampler does.
+  void launch(const float* logits, int64_t vocab, std::span<const SamplingRow> rows, cudaStream_t stream);
+  // The oldest step launched. Waits for it.
+  std::vector<SampledToken> collect();
+  // [max_rows] on the device: what row r of the last step launched drew. Fixed address.
+  const int32_t* drawn() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace qwend::cuda
