@@ -1,20 +1,14 @@
 #include "engine/loader.h"
 
 #include <algorithm>
-#include <fstream>
+#include <chrono>
 #include <map>
-#include <sstream>
 
 #include "engine/model/qwen_model.h"
 #include "kernels/quant/formats.h"
 
 namespace qwend {
 namespace {
-
-constexpr int32_t kBlockSize = 16;
-constexpr int32_t kDefaultContextLimit = 32768;
-
-std::string megabytes(uint64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
 
 // The format that holds most of the weight bytes: what people call the file's quantisation.
 std::string dominant_format(const gguf::File& file) {
@@ -48,79 +42,40 @@ ModelInfo describe(const gguf::File& file, const ModelConfig& config, const Chat
   return info;
 }
 
-std::optional<uint64_t> read_number(const char* path) {
-  std::ifstream in(path);
-  uint64_t value = 0;
-  if (in >> value) return value;
-  return std::nullopt;
+void refuse_unsupported(const LoadSettings& settings, const Device& device) {
+  if (device.is_cuda() && settings.memory.kv_dtype == KvDType::F32)
+    throw LoadError("kv-dtype f32: a GPU keeps keys and values in f16; f32 takes --device cpu");
 }
 
-// Enough for four full contexts, or for a few hundred tokens of every sequence that may run, whichever is
-// more.
-int64_t default_blocks(int64_t blocks_per_sequence, int32_t max_seqs) {
-  constexpr int64_t kFullContexts = 4, kTokensPerSequence = 256;
-  const int64_t short_ones =
-      max_seqs * std::min<int64_t>(blocks_per_sequence, kTokensPerSequence / kBlockSize);
-  return std::max(std::min<int64_t>(kFullContexts, max_seqs) * blocks_per_sequence, short_ones);
+// Before minutes of copying.
+void refuse_too_large(const gguf::File& file, const Backend& backend) {
+  const DeviceMemory memory = backend.memory();
+  const uint64_t needed = predicted_gpu_weights(file);
+  if (memory.total == 0 || needed <= memory.free) return;
+  throw DeviceError(file.path() + ": the weights take " + gigabytes(needed) + " on the GPU, where " +
+                    gigabytes(memory.free) + " of " + gigabytes(memory.total) +
+                    " are free; a smaller quantisation or --device cpu fits");
+}
+
+// What is taken and what is free, once backend and weights are there.
+MemoryUse measure(const Device& device, const Backend& backend, const LoadedModel& loaded,
+                  uint64_t weight_bytes) {
+  if (!device.is_cuda()) {
+    return {.free = free_memory_bytes(),
+            .weights = weight_bytes,
+            .workspace = predicted_workspace(loaded.config, loaded.engine_config.max_batch_tokens,
+                                             loaded.engine_config.max_logit_rows(), false)};
+  }
+  const DeviceMemory memory = backend.memory();
+  const uint64_t taken = device.cuda->free_bytes - std::min(device.cuda->free_bytes, memory.free);
+  return {.gpu = true,
+          .total = memory.total,
+          .free = memory.free,
+          .weights = weight_bytes,
+          .workspace = taken - std::min(taken, weight_bytes)};
 }
 
 }  // namespace
-
-uint64_t free_memory_bytes() {
-  uint64_t available = UINT64_MAX;
-  std::ifstream meminfo("/proc/meminfo");
-  for (std::string line; std::getline(meminfo, line);) {
-    if (!line.starts_with("MemAvailable:")) continue;
-    std::istringstream fields(line.substr(13));
-    uint64_t kib = 0;
-    if (fields >> kib) available = kib << 10;
-  }
-  const auto limit = read_number("/sys/fs/cgroup/memory.max");  // "max" when there is none
-  const auto used = read_number("/sys/fs/cgroup/memory.current");
-  if (limit && used && *limit > *used) available = std::min(available, *limit - *used);
-  return available;
-}
-
-MemoryPlan plan_memory(const ModelConfig& config, uint64_t weight_bytes, const LoadSettings& settings,
-                       uint64_t free_bytes) {
-  MemoryPlan plan;
-  plan.weight_bytes = weight_bytes;
-  plan.kv = {config.num_layers, 0,
-             kBlockSize,        config.num_kv_heads,
-             config.head_dim,   settings.kv_dtype.value_or(kDefaultKvDType)};
-  const uint64_t block_bytes = plan.kv.bytes_per_token() * kBlockSize;
-  const int32_t wanted =
-      settings.ctx > 0 ? settings.ctx : std::min(config.context_length, kDefaultContextLimit);
-  const int64_t blocks_per_sequence = (int64_t{wanted} + kBlockSize - 1) / kBlockSize;
-
-  int64_t blocks = 0;
-  if (settings.kv_cache_bytes > 0) {
-    blocks = static_cast<int64_t>(settings.kv_cache_bytes / block_bytes);
-  } else if (settings.kv_blocks > 0) {
-    blocks = settings.kv_blocks;
-  } else {
-    const int64_t affordable = static_cast<int64_t>(free_bytes / 4 / block_bytes);
-    blocks = std::min(affordable, default_blocks(blocks_per_sequence, settings.max_seqs));
-  }
-  blocks = std::min<int64_t>(blocks, (int64_t{1} << 31) / kBlockSize - 1);  // slots are int32
-
-  plan.max_model_len = wanted;
-  if (blocks < blocks_per_sequence) {
-    const int64_t tokens = blocks * kBlockSize;
-    if (settings.ctx > 0 || tokens < 256) {
-      throw LoadError("memory: a context of " + std::to_string(wanted) + " tokens needs " +
-                      megabytes(static_cast<uint64_t>(blocks_per_sequence) * block_bytes) +
-                      " of KV cache, got " + megabytes(static_cast<uint64_t>(blocks) * block_bytes) +
-                      "; lower --ctx or raise --kv-cache-gb");
-    }
-    plan.max_model_len = static_cast<int32_t>(tokens);
-    plan.note = "context cut from " + std::to_string(wanted) + " to " + std::to_string(tokens) +
-                " tokens to fit the KV cache";
-  }
-  plan.kv.num_blocks = static_cast<int32_t>(blocks);
-  plan.kv_bytes = static_cast<uint64_t>(blocks) * block_bytes;
-  return plan;
-}
 
 LoadedModel load_model(const gguf::File& file, const LoadSettings& settings, const LoadProgress& progress) {
   LoadedModel loaded{.info = {},
@@ -129,29 +84,40 @@ LoadedModel load_model(const gguf::File& file, const LoadSettings& settings, con
                      .chat_template = ChatTemplate::recognise(
                          file.find_string("tokenizer.chat_template").value_or(std::string_view{}),
                          file.get_string("general.architecture")),
+                     .device = find_device(settings.device),
+                     .device_name = {},
                      .plan = {},
                      .engine_config = {},
                      .executor = nullptr};
+  refuse_unsupported(settings, loaded.device);
   loaded.tokenizer = std::make_shared<const Tokenizer>(Vocabulary::from_gguf(file));
   loaded.info = describe(file, loaded.config, loaded.chat_template);
-  loaded.plan = plan_memory(loaded.config, file.total_bytes(), settings, free_memory_bytes());
-  loaded.info.max_model_len = loaded.plan.max_model_len;
+  EngineConfig& engine = loaded.engine_config;
+  engine.max_seqs = settings.memory.max_seqs;
+  engine.max_batch_tokens = settings.max_batch_tokens > 0 ? settings.max_batch_tokens
+                                                          : default_batch_tokens(loaded.device.is_cuda());
+  engine.max_batch_tokens = std::max(engine.max_batch_tokens, engine.max_seqs);
+  engine.max_queue = settings.max_queue;
+  engine.prefix_cache = settings.prefix_cache;
 
-  loaded.engine_config = {.max_model_len = loaded.plan.max_model_len,
-                          .max_seqs = settings.max_seqs,
-                          .max_batch_tokens = std::max(settings.max_batch_tokens, settings.max_seqs),
-                          .num_kv_blocks = loaded.plan.kv.num_blocks,
-                          .block_size = kBlockSize,
-                          .max_queue = settings.max_queue,
-                          .prefix_cache = settings.prefix_cache};
-  auto backend = make_cpu_backend(loaded.engine_config.max_batch_tokens, loaded.engine_config.max_logit_rows(),
-                                  settings.threads);
+  auto backend =
+      make_backend(loaded.device, {engine.max_batch_tokens, engine.max_logit_rows(), settings.threads});
+  loaded.device_name = backend->device_name();
+  refuse_too_large(file, *backend);
   const auto report = [](void* context, uint64_t done, uint64_t total) {
     const auto& callback = *static_cast<const LoadProgress*>(context);
     if (callback) callback(done, total);
   };
+  const auto start = std::chrono::steady_clock::now();
   auto model = std::make_unique<QwenModel>(file, loaded.config, *backend, report,
                                            const_cast<LoadProgress*>(&progress));
+  loaded.upload_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+
+  loaded.plan = plan_memory(loaded.config, settings.memory,
+                            measure(loaded.device, *backend, loaded, model->weight_bytes()));
+  loaded.info.max_model_len = engine.max_model_len = loaded.plan.max_model_len;
+  engine.num_kv_blocks = loaded.plan.kv.num_blocks;
+  engine.block_size = kBlockSize;
   auto kv = backend->allocate_kv(loaded.plan.kv);
   loaded.executor = make_model_runner(std::move(backend), std::move(model), std::move(kv));
   return loaded;

@@ -121,10 +121,23 @@ struct MoeShape {
   bool renormalise = false;  // qwen3moe: weights of the chosen experts are divided by their sum
 };
 
+// Of the device that holds weights and cache, as it is now, with what other programs have taken.
+struct DeviceMemory {
+  uint64_t total = 0;  // 0: the host's memory, which is not the backend's to tell
+  uint64_t free = 0;
+};
+
+// Where a step's time went on the device, in seconds. All zero: not measured.
+struct StepTimes {
+  double busy = 0;  // from the step's first work to its last
+  double gap = 0;   // from the end of the step before it to its first work: the device had nothing to do
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string device_name() const = 0;
+  virtual DeviceMemory memory() const { return {}; }
 
   // ---- start-up: memory and weights. Throws std::bad_alloc or LoadError-like std::runtime_error.
   // upload() copies (and may repack); the source bytes are not needed afterwards. Several parts become
@@ -202,6 +215,9 @@ class Backend {
   virtual int32_t max_in_flight() const {
     return 1;
   }  // 1: steps are computed in launch_sample() at the latest
+  // Of the step that collect() returned last. Measured from the first call of time_steps() on.
+  virtual void time_steps() {}
+  virtual StepTimes last_step_times() const { return {}; }
   std::vector<SampledToken> sample(std::span<const SamplingRow> rows) {
     launch_sample(rows);
     return collect();

@@ -41,6 +41,7 @@ int bench_command(const Args& args) {
                     "Measure prompt processing (pp) and generation (tg), without HTTP and scheduling.");
   BenchOptions options;
   table.add("model", options.model, "GGUF file; without it the embedded demo model");
+  add_device_option(table, options.device);
   table.add("threads", options.threads, "CPU threads, 0 for one a core")->check(CLI::Range(0, 1024));
   const auto list = [&](const std::string& name, std::vector<int>& target, const std::string& help) {
     // A list option keeps all its values; the environment then adds to nothing, so it is set on the command
@@ -52,7 +53,8 @@ int bench_command(const Args& args) {
   list("-b,--batch", options.batch, "streams decoded together, e.g. 1,8,32");
   table.add("ctx", options.ctx, "tokens already in the context before generating")
       ->check(CLI::NonNegativeNumber);
-  table.add("ubatch", options.ubatch, "tokens of a prompt computed in one step")->check(CLI::Range(1, 65536));
+  table.add("ubatch", options.ubatch, "tokens of a prompt computed in one step, 0 for what serve takes")
+      ->check(CLI::Range(0, 65536));
   table.add("repetitions", options.repetitions, "timed repetitions after one warm-up")
       ->check(CLI::Range(1, 1000));
   table.add_flag("json", options.json, "print JSON");
@@ -149,6 +151,9 @@ int run(const Command& command, const Args& args) {
   } catch (const LoadError& error) {
     std::cerr << "qwend: " << error.what() << "\n";
     return EX_DATAERR;
+  } catch (const DeviceError& error) {
+    std::cerr << "qwend: " << error.what() << "\n";
+    return EX_UNAVAILABLE;
   } catch (const std::bad_alloc&) {
     std::cerr << "qwend: out of memory\n";
     return EX_UNAVAILABLE;

@@ -65,6 +65,7 @@ QwenModel::QwenModel(const gguf::File& file, ModelConfig config, Backend& backen
   q_ = backend.allocate(query_width);
   attn_ = backend.allocate(query_width);
   if (!arch.moe) h_ = backend.allocate(config_.ffn);
+  weight_bytes_ = load.device_bytes();
 }
 
 QwenModel::~QwenModel() = default;

@@ -19,6 +19,7 @@ class QwenModel {
             void* progress_context = nullptr);
   ~QwenModel();
   const ModelConfig& config() const { return config_; }
+  uint64_t weight_bytes() const { return weight_bytes_; }  // as the backend holds them
   KvCacheSpec kv_spec(int32_t num_blocks, int32_t block_size, KvDType dtype) const;
   // Enqueues the whole step, up to the logits of input.logit_rows; Backend::launch_sample() ends it. All
   // calls name the same cache: the backend may replay the op calls of an earlier one.
@@ -33,6 +34,7 @@ class QwenModel {
   Vector output_norm_;
   std::vector<Layer> layers_;
   Activation x_, q_, attn_, h_;
+  uint64_t weight_bytes_ = 0;
 };
 
 }  // namespace qwend

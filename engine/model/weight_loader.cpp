@@ -30,7 +30,9 @@ void WeightLoader::done(const gguf::TensorInfo& tensor) {
 
 Matrix WeightLoader::upload(std::span<const HostMatrix> parts) {
   try {
-    return backend_.upload(parts);
+    Matrix uploaded = backend_.upload(parts);
+    device_bytes_ += uploaded->bytes();
+    return uploaded;
   } catch (const std::runtime_error& error) {
     throw LoadError(file_.path() + ": " + error.what());
   }
@@ -53,12 +55,14 @@ Vector WeightLoader::vector(Names parts) {
     dequantize(tensor.dtype, tensor.data, values.data() + at, tensor.elements());
     done(tensor);
   }
+  device_bytes_ += values.size() * sizeof(float);
   return backend_.upload_vector(values);
 }
 
 Matrix WeightLoader::embedding(std::string_view name, bool also_output) {
   const gguf::TensorInfo& tensor = find(name);
   Matrix uploaded = backend_.upload_embedding(tensor.matrix(), also_output);
+  device_bytes_ += uploaded->bytes();
   done(tensor);
   return uploaded;
 }

@@ -29,6 +29,7 @@ class WeightLoader {
   Matrix embedding(std::string_view name, bool also_output);
   // A stack of experts whose rows are gate then up, as if it were two tensors.
   Matrix split_halves(std::string_view name);
+  uint64_t device_bytes() const { return device_bytes_; }  // of all uploaded so far
 
  private:
   const gguf::TensorInfo& find(std::string_view name) const;
@@ -41,7 +42,7 @@ class WeightLoader {
   void* const progress_context_;
   const TensorLayout layout_;
   std::string prefix_;
-  uint64_t done_bytes_ = 0, total_bytes_ = 0;
+  uint64_t done_bytes_ = 0, total_bytes_ = 0, device_bytes_ = 0;
 };
 
 }  // namespace qwend

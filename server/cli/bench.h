@@ -7,17 +7,18 @@ namespace qwend::cli {
 
 struct BenchOptions {
   std::string model;
-  int threads = 0;
+  std::string device = "auto";
+  int threads = 0;                 // of the CPU
   std::vector<int> prompt{512};    // pp: tokens of one prompt, computed in steps of --ubatch
   std::vector<int> generate{128};  // tg: single-token steps of one stream
   std::vector<int> batch{1};       // streams decoded together
   int ctx = 0;                     // tokens already in the context before tg
-  int ubatch = 512;
+  int ubatch = 0;                  // tokens of a step; 0: default_batch_tokens()
   int repetitions = 5;
   bool json = false;
 };
 
-// Returns an exit code. Throws LoadError.
+// Returns an exit code. Throws LoadError, DeviceError.
 int run_bench(const BenchOptions& options);
 
 }  // namespace qwend::cli

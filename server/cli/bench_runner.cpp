@@ -1,61 +1,111 @@
 #include "server/cli/bench_runner.h"
 
 #include <algorithm>
+#include <chrono>
 
-#include "engine/loader.h"
+#include "kernels/check.h"
 
 namespace qwend::cli {
 namespace {
-constexpr int kBlockSize = 16;
+
+using SteadyClock = std::chrono::steady_clock;
+
+double seconds_since(SteadyClock::time_point start) {
+  return std::chrono::duration<double>(SteadyClock::now() - start).count();
 }
 
-BenchRunner::BenchRunner(const gguf::File& file, int threads, int max_tokens, int max_seqs, int max_context)
-    : max_tokens_(max_tokens), blocks_per_seq_((max_context + kBlockSize - 1) / kBlockSize) {
-  backend_ = make_cpu_backend(max_tokens, std::max(max_seqs, 1), threads);
+}  // namespace
+
+BenchRunner::BenchRunner(const gguf::File& file, const Device& device, const Limits& limits)
+    : max_tokens_(limits.max_tokens) {
+  backend_ = make_backend(device, {limits.max_tokens, limits.max_seqs, limits.threads});
   model_ = std::make_unique<QwenModel>(file, ModelConfig::from_gguf(file), *backend_);
-  kv_ = backend_->allocate_kv(model_->kv_spec(blocks_per_seq_ * max_seqs, kBlockSize, kDefaultKvDType));
+  const KvCacheSpec spec = model_->kv_spec(limits.kv_blocks, kBlockSize, default_kv_dtype(device.is_cuda()));
+  const uint64_t bytes = spec.bytes_per_token() * kBlockSize * static_cast<uint64_t>(limits.kv_blocks);
+  const DeviceMemory memory = backend_->memory();
+  if (memory.total > 0 && bytes > memory.free) {
+    throw DeviceError("bench: these streams and contexts need " + gigabytes(bytes) + " of KV cache, " +
+                      gigabytes(memory.free) + " are free");
+  }
+  kv_ = backend_->allocate_kv(spec);
+  backend_->time_steps();
 }
 
-void BenchRunner::reset() { context_ = 0; }
+void BenchRunner::start(int num_seqs, int max_context) {
+  num_seqs_ = num_seqs;
+  blocks_per_seq_ = blocks_for(max_context);
+  CHECK(num_seqs * blocks_per_seq_ <= kv_->spec().num_blocks);
+  tables_.resize(static_cast<size_t>(num_seqs * blocks_per_seq_));
+  for (size_t i = 0; i < tables_.size(); ++i) tables_[i] = static_cast<int32_t>(i);
+  context_ = 0;
+}
 
-void BenchRunner::step(int num_seqs, int tokens_per_seq, bool sampling) {
-  const int total = num_seqs * tokens_per_seq;
-  std::vector<int32_t> tokens, positions, slots, cu_seqlens{0}, context_lens, tables, logit_rows;
-  tokens.reserve(static_cast<size_t>(total));
-  for (int s = 0; s < num_seqs; ++s) {
-    for (int i = 0; i < tokens_per_seq; ++i) {
+StepSplit BenchRunner::prefill(int tokens) {
+  const int chunk = std::max(1, max_tokens_ / num_seqs_);
+  const int steps = (tokens + chunk - 1) / chunk;
+  return run(steps, [&](int i) {
+    return Step{.tokens_per_seq = std::min(chunk, tokens - i * chunk), .logits = i + 1 == steps};
+  });
+}
+
+StepSplit BenchRunner::decode(int steps, bool sampling) {
+  return run(steps, [&](int i) { return Step{.sampling = sampling, .feed_drawn = sampling && i > 0}; });
+}
+
+template <class MakeStep>
+StepSplit BenchRunner::run(int steps, MakeStep&& make_step) {
+  StepSplit split{.steps = steps};
+  const auto start = SteadyClock::now();
+  for (int i = 0; i < steps; ++i) {
+    if (in_flight_ == backend_->max_in_flight()) collect(split);
+    const auto launching = SteadyClock::now();
+    launch(make_step(i));
+    split.host += seconds_since(launching);
+  }
+  while (in_flight_ > 0) collect(split);
+  split.wall = seconds_since(start);
+  return split;
+}
+
+void BenchRunner::launch(const Step& step) {
+  for (auto* v : {&tokens_, &positions_, &slots_, &context_lens_, &logit_rows_, &token_rows_}) v->clear();
+  cu_seqlens_.assign(1, 0);
+  // Where only one step is in flight the host has seen the tokens.
+  const bool on_device = step.feed_drawn && backend_->max_in_flight() > 1;
+  for (int s = 0; s < num_seqs_; ++s) {
+    for (int i = 0; i < step.tokens_per_seq; ++i) {
       random_ = random_ * 1664525u + 1013904223u;
-      tokens.push_back(static_cast<int32_t>((random_ >> 8) % static_cast<uint32_t>(config().vocab)));
-      positions.push_back(context_ + i);
-      slots.push_back(s * blocks_per_seq_ * kBlockSize + context_ + i);
+      const auto random = static_cast<int32_t>((random_ >> 8) % static_cast<uint32_t>(config().vocab));
+      const bool seen = step.feed_drawn && !on_device;
+      tokens_.push_back(seen ? drawn_[static_cast<size_t>(s)].token : random);
+      if (on_device) token_rows_.push_back(s);
+      positions_.push_back(context_ + i);
+      slots_.push_back(s * blocks_per_seq_ * kBlockSize + context_ + i);
     }
-    cu_seqlens.push_back((s + 1) * tokens_per_seq);
-    context_lens.push_back(context_ + tokens_per_seq);
-    for (int b = 0; b < blocks_per_seq_; ++b) tables.push_back(s * blocks_per_seq_ + b);
-    logit_rows.push_back((s + 1) * tokens_per_seq - 1);
+    cu_seqlens_.push_back((s + 1) * step.tokens_per_seq);
+    context_lens_.push_back(context_ + step.tokens_per_seq);
+    if (step.logits) logit_rows_.push_back((s + 1) * step.tokens_per_seq - 1);
   }
-  const StepInput input{tokens,       positions, slots,           cu_seqlens,
-                        context_lens, tables,    blocks_per_seq_, logit_rows};
+  const StepInput input{tokens_, positions_,      slots_,      cu_seqlens_, context_lens_,
+                        tables_, blocks_per_seq_, logit_rows_, token_rows_};
   model_->forward(input, *kv_);
-  context_ += tokens_per_seq;
+  context_ += step.tokens_per_seq;
 
-  std::vector<SamplingRow> rows;
-  if (sampling) {
-    rows.resize(static_cast<size_t>(num_seqs));
-    for (SamplingRow& row : rows) {
-      row.temperature = 0.7f, row.top_k = 20, row.top_p = 0.8f;
-      row.seed = 1, row.position = context_;
-    }
+  std::vector<SamplingRow> rows(step.sampling ? static_cast<size_t>(num_seqs_) : 0);
+  for (size_t s = 0; s < rows.size(); ++s) {
+    rows[s].temperature = 0.7f, rows[s].top_k = 20, rows[s].top_p = 0.8f;
+    rows[s].seed = s + 1, rows[s].position = context_;
   }
-  backend_->sample(rows);  // waits for the step
+  backend_->launch_sample(rows);
+  ++in_flight_;
 }
 
-void BenchRunner::prefill(int num_seqs, int tokens) {
-  for (int done = 0; done < tokens;) {
-    const int chunk = std::min(tokens - done, std::max(1, max_tokens_ / num_seqs));
-    step(num_seqs, chunk, false);
-    done += chunk;
-  }
+void BenchRunner::collect(StepSplit& split) {
+  drawn_ = backend_->collect();
+  --in_flight_;
+  const StepTimes times = backend_->last_step_times();
+  split.busy += times.busy;
+  split.gap += times.gap;
 }
 
 }  // namespace qwend::cli

@@ -30,13 +30,14 @@ struct FormatTotal {
   uint64_t bytes = 0;
 };
 
-// What serving would take, with the defaults of `qwend serve`.
+// What serving would take on the CPU or on a GPU, with the defaults of `qwend serve`; no device is asked.
 struct Memory {
   uint64_t weights = 0;
   uint64_t kv_per_token = 0;    // all layers, keys and values
   uint64_t kv_per_context = 0;  // one sequence of the trained length
-  uint64_t activations = 0;     // of one step
+  uint64_t workspace = 0;       // activations, logits, scratch
   int32_t step_tokens = 0;
+  uint64_t together() const { return weights + workspace + kv_per_context; }
 };
 
 struct Report {
@@ -45,7 +46,7 @@ struct Report {
   FormatTotal total;
   std::optional<ModelConfig> config;  // absent: the metadata is not usable, see problems
   std::string chat_template;
-  Memory memory;
+  Memory cpu, gpu;
   std::vector<std::string> problems;
 };
 
@@ -73,31 +74,27 @@ void count_formats(Report& report) {
   }
 }
 
-Memory memory_of(const ModelConfig& config, uint64_t weight_bytes) {
+Memory memory_of(const ModelConfig& config, uint64_t weight_bytes, bool gpu) {
   Memory memory;
   memory.weights = weight_bytes;
-  KvCacheSpec kv;
-  kv.num_layers = config.num_layers;
-  kv.num_kv_heads = config.num_kv_heads;
-  kv.head_dim = config.head_dim;
-  kv.dtype = kDefaultKvDType;
-  memory.kv_per_token = kv.bytes_per_token();
+  memory.kv_per_token = KvCacheSpec{config.num_layers,    0, kBlockSize, config.num_kv_heads, config.head_dim,
+                                    default_kv_dtype(gpu)}
+                            .bytes_per_token();
   memory.kv_per_context = memory.kv_per_token * static_cast<uint64_t>(config.context_length);
-  memory.step_tokens = LoadSettings{}.max_batch_tokens;
-  // FP32 rows of a step: residual stream, queries, attention output, feed-forward.
-  const uint64_t width = uint64_t{2} * config.num_heads * config.head_dim + config.embedding + config.ffn;
-  memory.activations = width * sizeof(float) * memory.step_tokens;
+  memory.step_tokens = default_batch_tokens(gpu);
+  memory.workspace = predicted_workspace(config, memory.step_tokens, EngineConfig{}.max_logit_rows(), gpu);
   return memory;
 }
 
 Report inspect(const gguf::File& file) {
-  Report report{file, {}, {}, {}, {}, {}, {}};
+  Report report{file, {}, {}, {}, {}, {}, {}, {}};
   count_formats(report);
   collect_problem(report, [&] { report.config = ModelConfig::from_metadata(file); });
   if (report.config) {
     for (std::string& problem : check_tensors(file, *report.config))
       report.problems.push_back(std::move(problem));
-    report.memory = memory_of(*report.config, report.total.bytes);
+    report.cpu = memory_of(*report.config, report.total.bytes, false);
+    report.gpu = memory_of(*report.config, predicted_gpu_weights(file), true);
   }
   collect_problem(report, [&] { Tokenizer{Vocabulary::from_gguf(file)}; });
   collect_problem(report, [&] {
@@ -194,14 +191,21 @@ void print_model(const Report& report, std::ostream& out) {
 }
 
 void print_memory(const Report& report, std::ostream& out) {
-  const Memory& memory = report.memory;
-  Table table({"memory", "MiB"}, {1});
-  table.add({"weights", mebibytes(memory.weights)});
-  table.add({"KV cache, a token", fixed(static_cast<double>(memory.kv_per_token) / (1 << 20), 4)});
-  table.add({"KV cache, " + std::to_string(report.config->context_length) + " tokens",
-             mebibytes(memory.kv_per_context)});
-  table.add({"activations, steps of " + std::to_string(memory.step_tokens) + " tokens",
-             mebibytes(memory.activations)});
+  const Memory &cpu = report.cpu, &gpu = report.gpu;
+  Table table({"memory", "MiB on the CPU", "on a GPU"}, {1, 2});
+  const auto add = [&](const std::string& what, uint64_t Memory::*bytes, int decimals = 2) {
+    const auto text = [&](const Memory& m) {
+      return fixed(static_cast<double>(m.*bytes) / (1 << 20), decimals);
+    };
+    table.add({what, text(cpu), text(gpu)});
+  };
+  add("weights", &Memory::weights);
+  table.add({"workspace, steps of " + std::to_string(cpu.step_tokens) + " and " +
+                 std::to_string(gpu.step_tokens) + " tokens",
+             mebibytes(cpu.workspace), mebibytes(gpu.workspace)});
+  add("KV cache, a token", &Memory::kv_per_token, 4);
+  add("KV cache, " + std::to_string(report.config->context_length) + " tokens", &Memory::kv_per_context);
+  table.add({"together", mebibytes(cpu.together()), mebibytes(gpu.together())});
   out << "\n";
   table.print(out);
 }
@@ -237,6 +241,15 @@ Json model_json(const Report& report) {
   return json;
 }
 
+Json memory_json(const Memory& memory) {
+  return {{"weights", memory.weights},
+          {"workspace", memory.workspace},
+          {"step_tokens", memory.step_tokens},
+          {"kv_per_token", memory.kv_per_token},
+          {"kv_per_context", memory.kv_per_context},
+          {"together", memory.together()}};
+}
+
 Json to_json(const Report& report) {
   const gguf::File& file = report.file;
   Json json = {{"path", file.path()}, {"version", file.version()}, {"bytes", file.total_bytes()}};
@@ -255,13 +268,8 @@ Json to_json(const Report& report) {
     json["formats"][name] = {{"tensors", sum.tensors}, {"parameters", sum.parameters}, {"bytes", sum.bytes}};
   }
   if (report.config) {
-    const Memory& memory = report.memory;
     json["model"] = model_json(report);
-    json["memory"] = {{"weights", memory.weights},
-                      {"kv_per_token", memory.kv_per_token},
-                      {"kv_per_context", memory.kv_per_context},
-                      {"activations", memory.activations},
-                      {"step_tokens", memory.step_tokens}};
+    json["memory"] = {{"cpu", memory_json(report.cpu)}, {"gpu", memory_json(report.gpu)}};
   }
   json["problems"] = report.problems;
   return json;

@@ -2,35 +2,58 @@
 
 namespace qwend::cli {
 
+void add_device_option(OptionTable& table, std::string& device) {
+  const CLI::Validator is_device(
+      [](const std::string& text) {
+        return DeviceChoice::parse(text) ? std::string()
+                                         : "'" + text + "' is none of auto, cpu, cuda, cuda:0, cuda:1, ...";
+      },
+      "DEVICE");
+  table.add("device", device, "where to run: auto (a CUDA GPU, else the CPU), cpu, cuda or cuda:N")
+      ->check(is_device);
+}
+
 void add_model_options(OptionTable& table, ModelOptions& o) {
   table.add("model", o.model,
             "GGUF file (any shard of a split one); without it the embedded demo model runs");
-  table.add("device", o.device, "where to run: auto or cpu")->check(CLI::IsMember({"auto", "cpu"}));
+  add_device_option(table, o.device);
   table.add("threads", o.threads, "CPU threads, 0 for one a core")->check(CLI::Range(0, 1024));
   table.add("ctx", o.ctx, "longest prompt + output in tokens, 0 for the trained length (at most 32768)")
       ->check(CLI::Range(0, 1 << 24));
   table.add("max-seqs", o.max_seqs, "sequences generated at once")->check(CLI::Range(1, 4096));
   table
       .add("max-batch-tokens", o.max_batch_tokens,
-           "tokens computed in one step; longer prompts are cut into chunks")
-      ->check(CLI::Range(16, 65536));
-  table.add("kv-cache-gb", o.kv_cache_gb, "memory for keys and values in GB, 0 for four full contexts")
+           "tokens computed in one step; longer prompts are cut into chunks; 0 for 2048 on a GPU, 512 on the "
+           "CPU")
+      ->check(CLI::Range(0, 65536));
+  table
+      .add("kv-cache-gb", o.kv_cache_gb,
+           "memory for keys and values in GB, 0 for gpu-memory-fraction's rest, or four full contexts on the "
+           "CPU")
       ->check(CLI::NonNegativeNumber);
   table.add("kv-blocks", o.kv_blocks, "the same in blocks of 16 tokens")->check(CLI::NonNegativeNumber);
-  table.add("kv-dtype", o.kv_dtype, "format of keys and values: auto, f16 or f32")
+  table
+      .add("gpu-memory-fraction", o.gpu_memory_fraction,
+           "share of the GPU's memory that weights, workspace, keys and values may take together")
+      ->check(CLI::Range(0.05, 1.0));
+  table
+      .add("kv-dtype", o.kv_dtype,
+           "format of keys and values: auto (f16 on a GPU, f32 on the CPU), f16 or f32")
       ->check(CLI::IsMember({"auto", "f16", "f32"}));
   table.add_flag("no-prefix-cache", o.no_prefix_cache, "compute every prompt from its start");
 }
 
 LoadSettings ModelOptions::load_settings() const {
   LoadSettings s;
+  s.device = DeviceChoice::parse(device).value_or(DeviceChoice{});
   s.threads = threads;
-  s.ctx = ctx;
-  s.max_seqs = max_seqs;
   s.max_batch_tokens = max_batch_tokens;
-  s.kv_cache_bytes = static_cast<uint64_t>(kv_cache_gb * 1e9);
-  s.kv_blocks = kv_blocks;
-  if (kv_dtype != "auto") s.kv_dtype = kv_dtype == "f32" ? KvDType::F32 : KvDType::F16;
+  s.memory.ctx = ctx;
+  s.memory.max_seqs = max_seqs;
+  s.memory.kv_cache_bytes = static_cast<uint64_t>(kv_cache_gb * 1e9);
+  s.memory.kv_blocks = kv_blocks;
+  s.memory.gpu_memory_fraction = gpu_memory_fraction;
+  if (kv_dtype != "auto") s.memory.kv_dtype = kv_dtype == "f32" ? KvDType::F32 : KvDType::F16;
   s.prefix_cache = !no_prefix_cache;
   return s;
 }

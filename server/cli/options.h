@@ -14,14 +14,17 @@ struct ModelOptions {
   int threads = 0;     // CPU backend; 0: one a core
   int ctx = 0;         // longest prompt + output in tokens; 0: what the model was trained for, at most 32,768
   int max_seqs = 256;  // sequences running at once
-  int max_batch_tokens = 512;  // token budget of a step
-  double kv_cache_gb = 0;      // 0: see kv_blocks
-  int kv_blocks = 0;  // 0: four full contexts or 256 tokens a sequence, at most a quarter of the free memory
+  int max_batch_tokens = 0;  // token budget of a step; 0: 2,048 on a GPU, 512 on the CPU
+  double kv_cache_gb = 0;    // 0: see kv_blocks
+  int kv_blocks = 0;         // 0: by free memory, see plan_memory()
+  double gpu_memory_fraction = MemorySettings{}.gpu_memory_fraction;
   std::string kv_dtype = "auto";
   bool no_prefix_cache = false;
   LoadSettings load_settings() const;
 };
 void add_model_options(OptionTable& table, ModelOptions& options);
+// --device alone, for commands without the rest; its text is one that DeviceChoice::parse() knows.
+void add_device_option(OptionTable& table, std::string& device);
 
 struct ServeOptions {
   ModelOptions model;

@@ -138,9 +138,15 @@ void describe(const LoadedModel& model) {
   spdlog::info("model {}: {}, {:.2f} B parameters, {}, {:.2f} GB", info.id, info.architecture,
                static_cast<double>(info.num_params) / 1e9, info.quantisation,
                static_cast<double>(info.file_bytes) / 1e9);
-  spdlog::info("context {} tokens, KV cache {} blocks of {} tokens ({:.2f} GB)", info.max_model_len,
-               model.plan.kv.num_blocks, model.plan.kv.block_size,
-               static_cast<double>(model.plan.kv_bytes) / 1e9);
+  const MemoryPlan& plan = model.plan;
+  spdlog::info("{}: weights {} in {:.1f} s ({:.1f} GB/s), workspace {}, keys and values {}, left {}",
+               model.device_name, gigabytes(plan.use.weights), model.upload_seconds,
+               static_cast<double>(info.file_bytes) / 1e9 / std::max(model.upload_seconds, 1e-9),
+               gigabytes(plan.use.workspace), gigabytes(plan.kv_bytes), gigabytes(plan.left));
+  spdlog::info(
+      "context {} tokens, KV cache of {} blocks of {} tokens, {} sequences at once, {} tokens a step",
+      info.max_model_len, plan.kv.num_blocks, plan.kv.block_size, model.engine_config.max_seqs,
+      model.engine_config.max_batch_tokens);
   if (!model.plan.note.empty()) spdlog::warn("{}", model.plan.note);
   if (!model.chat_template.warning().empty()) spdlog::warn("{}", model.chat_template.warning());
 }

@@ -40,7 +40,7 @@ TEST_CASE("options: the command line wins over the environment, the environment 
   CHECK(parsed.options.model.ctx == 111);
   CHECK(parsed.options.host == "::1");
   CHECK(parsed.options.strict_params);
-  CHECK(parsed.options.model.max_batch_tokens == 512);
+  CHECK(parsed.options.model.max_batch_tokens == 0);
 }
 
 TEST_CASE("options: mistakes are named", "[unit]") {

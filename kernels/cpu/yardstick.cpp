@@ -1,4 +1,4 @@
-#include "server/cli/yardstick.h"
+#include "kernels/yardstick.h"
 
 #include <dlfcn.h>
 
@@ -10,7 +10,7 @@
 #include <thread>
 #include <vector>
 
-namespace qwend::cli {
+namespace qwend {
 namespace {
 
 using Seconds = std::chrono::duration<double>;
@@ -44,8 +44,6 @@ double best_seconds(int repetitions, Work&& work) {
   }
   return best;
 }
-
-}  // namespace
 
 double measure_read_bandwidth(int threads) {
   constexpr size_t kBytes = size_t{1} << 30;
@@ -95,4 +93,10 @@ std::optional<double> measure_sgemm(int threads) {
   return 2.0 * m * n * k / seconds;
 }
 
-}  // namespace qwend::cli
+}  // namespace
+
+Yardstick measure_cpu(int32_t threads) {
+  return {measure_read_bandwidth(threads), measure_sgemm(threads), "OpenBLAS sgemm 512 x 4864 x 896"};
+}
+
+}  // namespace qwend

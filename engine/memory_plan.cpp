@@ -1,0 +1,152 @@
+#include "engine/memory_plan.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <sstream>
+
+#include "kernels/quant/formats.h"
+
+namespace qwend {
+namespace {
+
+constexpr int32_t kDefaultContextLimit = 32768;
+
+std::optional<uint64_t> read_number(const char* path) {
+  std::ifstream in(path);
+  uint64_t value = 0;
+  if (in >> value) return value;
+  return std::nullopt;
+}
+
+int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+// Keys and values that would be used if there were room.
+int64_t wanted_blocks(const MemoryUse& use, int64_t blocks_per_sequence, int32_t max_seqs) {
+  if (use.gpu) return max_seqs * blocks_per_sequence;
+  constexpr int64_t kFullContexts = 4, kTokensPerSequence = 256;
+  const int64_t short_ones =
+      max_seqs * std::min<int64_t>(blocks_per_sequence, kTokensPerSequence / kBlockSize);
+  return std::max(std::min<int64_t>(kFullContexts, max_seqs) * blocks_per_sequence, short_ones);
+}
+
+// What may be taken of the free memory without having been asked for.
+uint64_t default_room(const MemoryUse& use, double gpu_memory_fraction) {
+  if (!use.gpu) return use.free / 4;
+  const auto budget = static_cast<uint64_t>(static_cast<double>(use.total) * gpu_memory_fraction);
+  const uint64_t taken = use.total - std::min(use.total, use.free);
+  return budget - std::min(budget, taken);
+}
+
+[[noreturn]] void refuse_context(int32_t context, uint64_t needed, uint64_t got, const MemoryUse& use) {
+  std::string text = "memory: a context of " + std::to_string(context) + " tokens needs " +
+                     gigabytes(needed) + " of KV cache, got " + gigabytes(got);
+  if (use.gpu) {
+    text += " (weights " + gigabytes(use.weights) + ", workspace " + gigabytes(use.workspace) + ", free " +
+            gigabytes(use.free) + " of " + gigabytes(use.total) +
+            "); lower --ctx, or raise --kv-cache-gb or --gpu-memory-fraction";
+  } else {
+    text += "; lower --ctx or raise --kv-cache-gb";
+  }
+  throw LoadError(text);
+}
+
+}  // namespace
+
+std::string gigabytes(uint64_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.2f GB", static_cast<double>(bytes) / 1e9);
+  return text;
+}
+
+uint64_t free_memory_bytes() {
+  uint64_t available = UINT64_MAX;
+  std::ifstream meminfo("/proc/meminfo");
+  for (std::string line; std::getline(meminfo, line);) {
+    if (!line.starts_with("MemAvailable:")) continue;
+    std::istringstream fields(line.substr(13));
+    uint64_t kib = 0;
+    if (fields >> kib) available = kib << 10;
+  }
+  const auto limit = read_number("/sys/fs/cgroup/memory.max");  // "max" when there is none
+  const auto used = read_number("/sys/fs/cgroup/memory.current");
+  if (limit && used && *limit > *used) available = std::min(available, *limit - *used);
+  return available;
+}
+
+MemoryPlan plan_memory(const ModelConfig& config, const MemorySettings& settings, const MemoryUse& use) {
+  MemoryPlan plan;
+  plan.use = use;
+  plan.kv = {config.num_layers, 0,
+             kBlockSize,        config.num_kv_heads,
+             config.head_dim,   settings.kv_dtype.value_or(default_kv_dtype(use.gpu))};
+  const uint64_t block_bytes = plan.kv.bytes_per_token() * kBlockSize;
+  const int32_t context =
+      settings.ctx > 0 ? settings.ctx : std::min(config.context_length, kDefaultContextLimit);
+  const int64_t blocks_per_sequence = round_up(context, kBlockSize) / kBlockSize;
+
+  int64_t blocks = 0;
+  if (settings.kv_cache_bytes > 0) {
+    blocks = static_cast<int64_t>(settings.kv_cache_bytes / block_bytes);
+  } else if (settings.kv_blocks > 0) {
+    blocks = settings.kv_blocks;
+  } else {
+    blocks = std::min(static_cast<int64_t>(default_room(use, settings.gpu_memory_fraction) / block_bytes),
+                      wanted_blocks(use, blocks_per_sequence, settings.max_seqs));
+  }
+  blocks = std::min<int64_t>(blocks, (int64_t{1} << 31) / kBlockSize - 1);  // slots are int32
+  plan.kv_bytes = static_cast<uint64_t>(blocks) * block_bytes;
+  if (use.gpu && plan.kv_bytes > use.free) {
+    throw LoadError("memory: a KV cache of " + gigabytes(plan.kv_bytes) + " was asked for, " +
+                    gigabytes(use.free) + " of the GPU's " + gigabytes(use.total) +
+                    " are free; lower --kv-cache-gb or --kv-blocks");
+  }
+
+  plan.max_model_len = context;
+  if (blocks < blocks_per_sequence) {
+    const int64_t tokens = blocks * kBlockSize;
+    if (settings.ctx > 0 || tokens < 256)
+      refuse_context(context, static_cast<uint64_t>(blocks_per_sequence) * block_bytes, plan.kv_bytes, use);
+    plan.max_model_len = static_cast<int32_t>(tokens);
+    plan.note = "context cut from " + std::to_string(context) + " to " + std::to_string(tokens) +
+                " tokens to fit the KV cache";
+  }
+  plan.kv.num_blocks = static_cast<int32_t>(blocks);
+  plan.left = use.free - std::min(use.free, plan.kv_bytes);
+  return plan;
+}
+
+uint64_t predicted_gpu_weights(const gguf::File& file) {
+  constexpr int64_t kTileRows = 16, kTileCols = 64;
+  uint64_t bytes = 0;
+  for (const gguf::TensorInfo& tensor : file.tensors()) {
+    const bool matrix = tensor.shape.size() > 1;
+    if (!matrix || tensor.dtype == DType::F32) {
+      bytes += static_cast<uint64_t>(tensor.elements()) * sizeof(float);
+    } else if (tensor.dtype == DType::F16 || tensor.dtype == DType::BF16) {
+      bytes += tensor.bytes;
+    } else {
+      // Width padded in proportion: a tile holds 64 columns of whatever the format costs.
+      const int64_t padded = round_up(tensor.rows(), kTileRows) * round_up(tensor.cols(), kTileCols);
+      const double grown = static_cast<double>(padded) / static_cast<double>(tensor.rows() * tensor.cols());
+      bytes += static_cast<uint64_t>(static_cast<double>(tensor.bytes) * grown);
+    }
+  }
+  return bytes;
+}
+
+uint64_t predicted_workspace(const ModelConfig& config, int32_t batch_tokens, int32_t logit_rows, bool gpu) {
+  // FP32 rows of a step: residual stream, queries, attention output, feed-forward.
+  const uint64_t queries = uint64_t{1} * config.num_heads * config.head_dim;
+  uint64_t row = (2 * queries + config.embedding + config.ffn) * sizeof(float);
+  if (!gpu) return row * batch_tokens;
+  // The GPU keeps all logits, the products' inputs in F16, the projections' outputs, and 256 MiB of scratch
+  // for cuBLASLt and expanded weights.
+  const uint64_t widest = std::max<uint64_t>(
+      {queries, static_cast<uint64_t>(config.embedding), static_cast<uint64_t>(config.ffn)});
+  row += widest * 2 + (queries + uint64_t{2} * config.num_kv_heads * config.head_dim) * sizeof(float);
+  const uint64_t logits = uint64_t{1} * logit_rows * config.vocab * sizeof(float);
+  return row * batch_tokens + logits + (uint64_t{256} << 20);
+}
+
+}  // namespace qwend
