@@ -133,6 +133,14 @@ struct StepTimes {
   double gap = 0;   // from the end of the step before it to its first work: the device had nothing to do
 };
 
+// What the steps of a model will need room for.
+struct StepShapes {
+  int64_t embedding = 0, ffn = 0, vocab = 0, shared_ffn = 0;  // widths; 0 where there is none
+  AttentionShape attention;
+  MoeShape moe;
+  int32_t max_positions = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -149,6 +157,9 @@ class Backend {
   virtual Vector upload_vector(std::span<const float> values) = 0;
   virtual Activation allocate(int64_t width) = 0;  // [max_tokens, width]
   virtual KvCachePtr allocate_kv(const KvCacheSpec& spec) = 0;
+  // Takes the memory that steps of these shapes need, so that what is left can go to the KV cache and no step
+  // allocates. Weights are on the device when it returns. Without it, the first steps take what they need.
+  virtual void reserve(const StepShapes& /*shapes*/) {}
 
   // ---- one step: begin_step, ops, logits, launch_sample; later collect.
   // program: 0, or a number that stands for one fixed sequence of op calls from here to logits(), with the

@@ -66,6 +66,14 @@ QwenModel::QwenModel(const gguf::File& file, ModelConfig config, Backend& backen
   attn_ = backend.allocate(query_width);
   if (!arch.moe) h_ = backend.allocate(config_.ffn);
   weight_bytes_ = load.device_bytes();
+  StepShapes shapes{config_.embedding, arch.moe ? 0 : config_.ffn, config_.vocab, 0, attention_shape(),
+                    config_.moe,       config_.context_length};
+  if (arch.shared_expert) shapes.shared_ffn = layers_[0].shared_down->cols();
+  backend.reserve(shapes);
+}
+
+AttentionShape QwenModel::attention_shape() const {
+  return {config_.num_heads, config_.num_kv_heads, config_.head_dim, config_.norm_eps};
 }
 
 QwenModel::~QwenModel() = default;
@@ -76,7 +84,7 @@ KvCacheSpec QwenModel::kv_spec(int32_t num_blocks, int32_t block_size, KvDType d
 
 void QwenModel::forward(const StepInput& input, DeviceKvCache& kv) {
   const float eps = config_.norm_eps;
-  const AttentionShape heads{config_.num_heads, config_.num_kv_heads, config_.head_dim, eps};
+  const AttentionShape heads = attention_shape();
   if (backend_.begin_step(input, kProgram)) return;
   backend_.embed(*embedding_, *x_);
   for (int32_t i = 0; i < config_.num_layers; ++i) {

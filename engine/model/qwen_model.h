@@ -27,6 +27,7 @@ class QwenModel {
 
  private:
   struct Layer;
+  AttentionShape attention_shape() const;
   ModelConfig config_;
   Backend& backend_;
   RopeTable rope_;

@@ -41,6 +41,9 @@ inline constexpr int32_t kMaxSkinnyRows = 64;
 // does not depend on T. Any cols that are a multiple of 32; in.stride >= padded cols.
 void matmul_skinny(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, Epilogue epilogue,
                    const MatmulOut& out, cudaStream_t stream);
+// False for what only LargeMatmul computes: SwiGlu over gate and up rows of different formats, or of a number
+// of rows that is no multiple of 16.
+bool skinny_serves(const CudaMatrix& w, Epilogue epilogue);
 // The same for the pairs of each expert; any number of pairs.
 void matmul_experts(const CudaMatrix& w, const HalfRows& in, const ExpertPairs& pairs, Epilogue epilogue,
                     const MatmulOut& out, cudaStream_t stream);

@@ -30,9 +30,11 @@ struct WeightPart {
   const std::byte* data =
       nullptr;  // floats: [experts][rows][cols]; blocks: tiles [experts][row tiles][column tiles]
   const std::byte* supers =
-      nullptr;  // formats of 256: d (and dmin) [experts][row tiles][cols / 256][16 rows]
-  int64_t row_tiles() const { return (rows + kTileRows - 1) / kTileRows; }
-  int64_t col_tiles() const { return (cols + kTileCols - 1) / kTileCols; }
+      nullptr;                  // formats of 256: d (and dmin) [experts][row tiles][cols / 256][16 rows]
+  size_t expert_bytes() const;  // of data, from one expert to the next
+  size_t expert_super_bytes() const;  // of supers
+  constexpr int64_t row_tiles() const { return (rows + kTileRows - 1) / kTileRows; }
+  constexpr int64_t col_tiles() const { return (cols + kTileCols - 1) / kTileCols; }
 };
 
 class CudaMatrix : public DeviceMatrix {

@@ -35,11 +35,11 @@ enum class SubScales : uint8_t {
 // Block structs mirror the file byte for byte, so that nothing in them is aligned.
 struct LittleHalf {
   uint8_t bytes[2];
-  uint16_t bits() const { return static_cast<uint16_t>(bytes[0] | bytes[1] << 8); }
+  constexpr uint16_t bits() const { return static_cast<uint16_t>(bytes[0] | bytes[1] << 8); }
 };
 
 // 32 nibbles in 16 bytes: low nibbles are elements 0..15, high nibbles 16..31.
-inline void unpack_nibbles(const uint8_t qs[16], uint8_t out[32]) {
+constexpr void unpack_nibbles(const uint8_t qs[16], uint8_t out[32]) {
   for (int j = 0; j < 16; ++j) {
     out[j] = qs[j] & 15;
     out[j + 16] = qs[j] >> 4;
@@ -47,7 +47,7 @@ inline void unpack_nibbles(const uint8_t qs[16], uint8_t out[32]) {
 }
 
 // Sets bit 4 of code j from bit j of the 32-bit little-endian word qh.
-inline void add_fifth_bits(const uint8_t qh[4], uint8_t codes[32]) {
+constexpr void add_fifth_bits(const uint8_t qh[4], uint8_t codes[32]) {
   for (int j = 0; j < 32; ++j) codes[j] = static_cast<uint8_t>(codes[j] | (qh[j / 8] >> j % 8 & 1) << 4);
 }
 
@@ -56,10 +56,10 @@ inline constexpr int8_t kIq4Codebook[16] = {-127, -104, -83, -65, -49, -35, -22,
                                             1,    13,   25,  38,  53,  69,  89,  113};
 
 // The 6-bit scales and minima of Q4_K and Q5_K, 8 each in 12 bytes.
-inline int k_scale(const uint8_t s[12], int group) {
+constexpr int k_scale(const uint8_t s[12], int group) {
   return group < 4 ? s[group] & 63 : (s[group + 4] & 15) | s[group - 4] >> 6 << 4;
 }
-inline int k_min(const uint8_t s[12], int group) {
+constexpr int k_min(const uint8_t s[12], int group) {
   return group < 4 ? s[group + 4] & 63 : s[group + 4] >> 4 | s[group] >> 6 << 4;
 }
 
@@ -69,7 +69,7 @@ concept BlockFormat = requires {
 };
 
 template <BlockFormat F>
-int code_value(uint8_t code) {
+constexpr int code_value(uint8_t code) {
   if constexpr (requires { F::kCodebook; }) {
     return F::kCodebook[code];
   } else {
@@ -79,7 +79,7 @@ int code_value(uint8_t code) {
 
 // Scale and minimum of a group, in FP32. Both products are exact: 11 by at most 8 bits.
 template <BlockFormat F>
-float group_scale(const typename F::Block& b, int group) {
+constexpr float group_scale(const typename F::Block& b, int group) {
   const float d = half_to_float(F::d(b));
   if constexpr (F::kSubScales == SubScales::None) {
     return d;
@@ -88,7 +88,7 @@ float group_scale(const typename F::Block& b, int group) {
   }
 }
 template <BlockFormat F>
-float group_min(const typename F::Block& b, int group) {
+constexpr float group_min(const typename F::Block& b, int group) {
   if constexpr (!F::kHasMin) {
     return 0.0f;
   } else if constexpr (F::kSubScales == SubScales::None) {
@@ -100,7 +100,7 @@ float group_min(const typename F::Block& b, int group) {
 
 // y: kBlock floats.
 template <BlockFormat F>
-void dequantize_block(const typename F::Block& b, float* y) {
+constexpr void dequantize_block(const typename F::Block& b, float* y) {
   uint8_t codes[F::kBlock];
   F::codes(b, codes);
   for (int g = 0; g < F::kBlock / F::kGroup; ++g) {

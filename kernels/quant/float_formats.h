@@ -14,7 +14,7 @@ struct F32 {
   static constexpr uint32_t kGgufId = 0;
   static constexpr int kBlock = 1;
   using Block = float;
-  static float value(Block b) { return b; }
+  static constexpr float value(Block b) { return b; }
 };
 
 struct F16 {
@@ -23,7 +23,7 @@ struct F16 {
   static constexpr uint32_t kGgufId = 1;
   static constexpr int kBlock = 1;
   using Block = uint16_t;
-  static float value(Block b) { return half_to_float(b); }
+  static constexpr float value(Block b) { return half_to_float(b); }
 };
 
 struct BF16 {
@@ -32,7 +32,7 @@ struct BF16 {
   static constexpr uint32_t kGgufId = 30;
   static constexpr int kBlock = 1;
   using Block = uint16_t;
-  static float value(Block b) { return bfloat16_to_float(b); }
+  static constexpr float value(Block b) { return bfloat16_to_float(b); }
 };
 
 }  // namespace qwend::quant

@@ -5,7 +5,7 @@
 
 namespace qwend::quant {
 
-inline float half_to_float(uint16_t h) {
+constexpr float half_to_float(uint16_t h) {
   const uint32_t sign = uint32_t{h & 0x8000u} << 16;
   const uint32_t rest = h & 0x7fffu;
   if (rest >= 0x7c00u) return std::bit_cast<float>(sign | 0x7f800000u | (rest & 0x3ffu) << 13);  // inf, NaN
@@ -15,7 +15,7 @@ inline float half_to_float(uint16_t h) {
 }
 
 // Round to nearest, ties to even.
-inline uint16_t float_to_half(float f) {
+constexpr uint16_t float_to_half(float f) {
   const uint32_t bits = std::bit_cast<uint32_t>(f);
   const uint16_t sign = static_cast<uint16_t>(bits >> 16 & 0x8000u);
   const uint32_t rest = bits & 0x7fffffffu;
@@ -29,6 +29,6 @@ inline uint16_t float_to_half(float f) {
   return static_cast<uint16_t>(sign | (rounded - 0x38000000u) >> 13);
 }
 
-inline float bfloat16_to_float(uint16_t b) { return std::bit_cast<float>(uint32_t{b} << 16); }
+constexpr float bfloat16_to_float(uint16_t b) { return std::bit_cast<float>(uint32_t{b} << 16); }
 
 }  // namespace qwend::quant

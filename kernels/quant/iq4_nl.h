@@ -17,8 +17,8 @@ struct IQ4_NL {
     uint8_t qs[16];
   };
 
-  static void codes(const Block& b, uint8_t out[kBlock]) { unpack_nibbles(b.qs, out); }
-  static uint16_t d(const Block& b) { return b.d.bits(); }
+  static constexpr void codes(const Block& b, uint8_t out[kBlock]) { unpack_nibbles(b.qs, out); }
+  static constexpr uint16_t d(const Block& b) { return b.d.bits(); }
 };
 static_assert(sizeof(IQ4_NL::Block) == 18);
 

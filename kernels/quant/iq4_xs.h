@@ -18,15 +18,15 @@ struct IQ4_XS {
     uint8_t qs[128];
   };
 
-  static void codes(const Block& b, uint8_t out[kBlock]) {
+  static constexpr void codes(const Block& b, uint8_t out[kBlock]) {
     for (int g = 0; g < kBlock / kGroup; ++g) unpack_nibbles(b.qs + 16 * g, out + 32 * g);
   }
-  static int scale(const Block& b, int group) {
+  static constexpr int scale(const Block& b, int group) {
     const int low = b.scales_l[group / 2] >> group % 2 * 4 & 15;
     const int high = b.scales_h.bits() >> 2 * group & 3;
     return (low | high << 4) - 32;
   }
-  static uint16_t d(const Block& b) { return b.d.bits(); }
+  static constexpr uint16_t d(const Block& b) { return b.d.bits(); }
 };
 static_assert(sizeof(IQ4_XS::Block) == 136);
 

@@ -18,16 +18,16 @@ struct Q2_K {
     LittleHalf d, dmin;
   };
 
-  static void codes(const Block& b, uint8_t out[kBlock]) {
+  static constexpr void codes(const Block& b, uint8_t out[kBlock]) {
     for (int e = 0; e < kBlock; ++e) {
       const int half = e / 128, shift = e % 128 / 32 * 2;
       out[e] = b.qs[32 * half + e % 32] >> shift & 3;
     }
   }
-  static int scale(const Block& b, int group) { return b.scales[group] & 15; }
-  static int min(const Block& b, int group) { return b.scales[group] >> 4; }
-  static uint16_t d(const Block& b) { return b.d.bits(); }
-  static uint16_t dmin(const Block& b) { return b.dmin.bits(); }
+  static constexpr int scale(const Block& b, int group) { return b.scales[group] & 15; }
+  static constexpr int min(const Block& b, int group) { return b.scales[group] >> 4; }
+  static constexpr uint16_t d(const Block& b) { return b.d.bits(); }
+  static constexpr uint16_t dmin(const Block& b) { return b.dmin.bits(); }
 };
 static_assert(sizeof(Q2_K::Block) == 84);
 

@@ -19,7 +19,7 @@ struct Q3_K {
     LittleHalf d;
   };
 
-  static void codes(const Block& b, uint8_t out[kBlock]) {
+  static constexpr void codes(const Block& b, uint8_t out[kBlock]) {
     for (int e = 0; e < kBlock; ++e) {
       const int half = e / 128, quarter = e % 128 / 32, l = e % 32;
       const int low = b.qs[32 * half + l] >> 2 * quarter & 3;
@@ -27,12 +27,12 @@ struct Q3_K {
       out[e] = static_cast<uint8_t>(low | high << 2);
     }
   }
-  static int scale(const Block& b, int group) {
+  static constexpr int scale(const Block& b, int group) {
     const int low = group < 8 ? b.scales[group] & 15 : b.scales[group - 8] >> 4;
     const int high = b.scales[8 + group % 4] >> 2 * (group / 4) & 3;
     return (low | high << 4) - 32;
   }
-  static uint16_t d(const Block& b) { return b.d.bits(); }
+  static constexpr uint16_t d(const Block& b) { return b.d.bits(); }
 };
 static_assert(sizeof(Q3_K::Block) == 110);
 

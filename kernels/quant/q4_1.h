@@ -18,10 +18,10 @@ struct Q4_1 {
     uint8_t qs[16];
   };
 
-  static void codes(const Block& b, uint8_t out[kBlock]) { unpack_nibbles(b.qs, out); }
-  static uint16_t d(const Block& b) { return b.d.bits(); }
+  static constexpr void codes(const Block& b, uint8_t out[kBlock]) { unpack_nibbles(b.qs, out); }
+  static constexpr uint16_t d(const Block& b) { return b.d.bits(); }
   // The file's m is added: its negative is the minimum that is taken away.
-  static uint16_t dmin(const Block& b) { return b.m.bits() ^ 0x8000u; }
+  static constexpr uint16_t dmin(const Block& b) { return b.m.bits() ^ 0x8000u; }
 };
 static_assert(sizeof(Q4_1::Block) == 20);
 

@@ -18,16 +18,16 @@ struct Q4_K {
     uint8_t qs[128];
   };
 
-  static void codes(const Block& b, uint8_t out[kBlock]) {
+  static constexpr void codes(const Block& b, uint8_t out[kBlock]) {
     for (int e = 0; e < kBlock; ++e) {
       const int group = e / 32;
       out[e] = b.qs[group / 2 * 32 + e % 32] >> group % 2 * 4 & 15;
     }
   }
-  static int scale(const Block& b, int group) { return k_scale(b.scales, group); }
-  static int min(const Block& b, int group) { return k_min(b.scales, group); }
-  static uint16_t d(const Block& b) { return b.d.bits(); }
-  static uint16_t dmin(const Block& b) { return b.dmin.bits(); }
+  static constexpr int scale(const Block& b, int group) { return k_scale(b.scales, group); }
+  static constexpr int min(const Block& b, int group) { return k_min(b.scales, group); }
+  static constexpr uint16_t d(const Block& b) { return b.d.bits(); }
+  static constexpr uint16_t dmin(const Block& b) { return b.dmin.bits(); }
 };
 static_assert(sizeof(Q4_K::Block) == 144);
 

@@ -18,11 +18,11 @@ struct Q5_0 {
     uint8_t qs[16];
   };
 
-  static void codes(const Block& b, uint8_t out[kBlock]) {
+  static constexpr void codes(const Block& b, uint8_t out[kBlock]) {
     unpack_nibbles(b.qs, out);
     add_fifth_bits(b.qh, out);
   }
-  static uint16_t d(const Block& b) { return b.d.bits(); }
+  static constexpr uint16_t d(const Block& b) { return b.d.bits(); }
 };
 static_assert(sizeof(Q5_0::Block) == 22);
 

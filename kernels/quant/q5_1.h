@@ -19,13 +19,13 @@ struct Q5_1 {
     uint8_t qs[16];
   };
 
-  static void codes(const Block& b, uint8_t out[kBlock]) {
+  static constexpr void codes(const Block& b, uint8_t out[kBlock]) {
     unpack_nibbles(b.qs, out);
     add_fifth_bits(b.qh, out);
   }
-  static uint16_t d(const Block& b) { return b.d.bits(); }
+  static constexpr uint16_t d(const Block& b) { return b.d.bits(); }
   // The file's m is added: its negative is the minimum that is taken away.
-  static uint16_t dmin(const Block& b) { return b.m.bits() ^ 0x8000u; }
+  static constexpr uint16_t dmin(const Block& b) { return b.m.bits() ^ 0x8000u; }
 };
 static_assert(sizeof(Q5_1::Block) == 24);
 

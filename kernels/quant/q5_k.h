@@ -19,7 +19,7 @@ struct Q5_K {
     uint8_t qs[128];
   };
 
-  static void codes(const Block& b, uint8_t out[kBlock]) {
+  static constexpr void codes(const Block& b, uint8_t out[kBlock]) {
     for (int e = 0; e < kBlock; ++e) {
       const int group = e / 32, l = e % 32;
       const int low = b.qs[group / 2 * 32 + l] >> group % 2 * 4 & 15;
@@ -27,10 +27,10 @@ struct Q5_K {
       out[e] = static_cast<uint8_t>(low | high << 4);
     }
   }
-  static int scale(const Block& b, int group) { return k_scale(b.scales, group); }
-  static int min(const Block& b, int group) { return k_min(b.scales, group); }
-  static uint16_t d(const Block& b) { return b.d.bits(); }
-  static uint16_t dmin(const Block& b) { return b.dmin.bits(); }
+  static constexpr int scale(const Block& b, int group) { return k_scale(b.scales, group); }
+  static constexpr int min(const Block& b, int group) { return k_min(b.scales, group); }
+  static constexpr uint16_t d(const Block& b) { return b.d.bits(); }
+  static constexpr uint16_t dmin(const Block& b) { return b.dmin.bits(); }
 };
 static_assert(sizeof(Q5_K::Block) == 176);
 

@@ -19,7 +19,7 @@ struct Q6_K {
     LittleHalf d;
   };
 
-  static void codes(const Block& b, uint8_t out[kBlock]) {
+  static constexpr void codes(const Block& b, uint8_t out[kBlock]) {
     for (int e = 0; e < kBlock; ++e) {
       const int half = e / 128, quarter = e % 128 / 32, l = e % 32;
       const int low = b.ql[64 * half + quarter % 2 * 32 + l] >> quarter / 2 * 4 & 15;
@@ -27,8 +27,8 @@ struct Q6_K {
       out[e] = static_cast<uint8_t>(low | high << 4);
     }
   }
-  static int scale(const Block& b, int group) { return b.scales[group]; }
-  static uint16_t d(const Block& b) { return b.d.bits(); }
+  static constexpr int scale(const Block& b, int group) { return b.scales[group]; }
+  static constexpr uint16_t d(const Block& b) { return b.d.bits(); }
 };
 static_assert(sizeof(Q6_K::Block) == 210);
 

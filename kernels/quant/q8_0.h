@@ -17,10 +17,10 @@ struct Q8_0 {
     int8_t qs[32];
   };
 
-  static void codes(const Block& b, uint8_t out[kBlock]) {
+  static constexpr void codes(const Block& b, uint8_t out[kBlock]) {
     for (int j = 0; j < kBlock; ++j) out[j] = static_cast<uint8_t>(b.qs[j] + kZero);
   }
-  static uint16_t d(const Block& b) { return b.d.bits(); }
+  static constexpr uint16_t d(const Block& b) { return b.d.bits(); }
 };
 static_assert(sizeof(Q8_0::Block) == 34);
 

@@ -1,0 +1,507 @@
+#include "kernels/cuda/cuda_backend.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "kernels/check.h"
+
+namespace qwend::cuda {
+namespace {
+
+const CudaMatrix& weights(const DeviceMatrix& m) { return static_cast<const CudaMatrix&>(m); }
+const float* values(const DeviceVector& v) { return static_cast<const CudaVector&>(v).memory.data(); }
+const float* values_or_null(const DeviceVector* v) { return v != nullptr ? values(*v) : nullptr; }
+CudaActivation& activation(DeviceActivation& a) { return static_cast<CudaActivation&>(a); }
+const CudaActivation& activation(const DeviceActivation& a) { return static_cast<const CudaActivation&>(a); }
+KvLayer layer_of(const DeviceKvCache& kv, int32_t layer) {
+  return static_cast<const CudaKvCache&>(kv).layer(layer);
+}
+
+constexpr size_t kExpandedWeightBytes = size_t{128} << 20;
+
+bool same(const RopeTable& a, const RopeTable& b) {
+  return a.rotary_dim == b.rotary_dim && a.magnitude == b.magnitude && a.inv_freq == b.inv_freq;
+}
+
+int32_t on_device(int32_t device) {
+  CUDA_CHECK(cudaSetDevice(device));
+  return device;
+}
+
+}  // namespace
+
+CudaVector::CudaVector(std::span<const float> v) : memory(v.size()) {
+  CUDA_CHECK(cudaMemcpy(memory.data(), v.data(), memory.bytes(), cudaMemcpyHostToDevice));
+}
+
+HalfBuffer::HalfBuffer(int64_t num_rows, int64_t width)
+    : rows(DeviceBuffer<__half>::zeroed(static_cast<size_t>(num_rows * padded_width(width)))),
+      scale(DeviceBuffer<float>::zeroed(static_cast<size_t>(num_rows))),
+      stride(padded_width(width)) {}
+
+CudaActivation::CudaActivation(int64_t max_tokens, int64_t row_width)
+    : values(DeviceBuffer<float>::zeroed(static_cast<size_t>(max_tokens * row_width))),
+      half(max_tokens, row_width),
+      width_(row_width) {}
+
+CudaBackend::CudaBackend(int32_t device, int32_t max_tokens, int32_t max_logit_rows)
+    : device_(on_device(device)),
+      max_tokens_(max_tokens),
+      max_logit_rows_(max_logit_rows),
+      row_capacity_((std::max(max_tokens, max_logit_rows) + 7) / 8 * 8),
+      stream_(make_stream()),
+      step_buffers_(max_tokens),
+      graphs_(stream_.get()),
+      large_(row_capacity_, kExpandedWeightBytes, stream_.get()),
+      sampler_(max_logit_rows),
+      ids_(static_cast<size_t>(row_capacity_)),
+      row_max_(static_cast<size_t>(row_capacity_)) {
+  CHECK(max_tokens > 0 && max_logit_rows > 0);
+}
+
+CudaBackend::~CudaBackend() { cudaStreamSynchronize(stream_.get()); }
+
+std::string CudaBackend::device_name() const {
+  cudaDeviceProp properties;
+  CUDA_CHECK(cudaGetDeviceProperties(&properties, device_));
+  return properties.name;
+}
+
+DeviceMemory CudaBackend::memory() const {
+  on_device(device_);
+  size_t free_bytes = 0, total_bytes = 0;
+  CUDA_CHECK(cudaMemGetInfo(&free_bytes, &total_bytes));
+  return {total_bytes, free_bytes};
+}
+
+void CudaBackend::time_steps() {
+  on_device(device_);
+  for (size_t i = timers_.size(); i < kTimers; ++i) timers_.push_back({make_event(true), make_event(true)});
+  steps_begun_ = steps_collected_ = 0;
+}
+
+// ---- start-up
+
+Matrix CudaBackend::upload(std::span<const HostMatrix> parts) {
+  on_device(device_);
+  if (uploader_ == nullptr) uploader_ = std::make_unique<WeightUploader>(stream_.get());
+  return uploader_->upload(parts);
+}
+
+// The same tiles serve look-ups and products.
+Matrix CudaBackend::upload_embedding(const HostMatrix& table, bool) { return upload({&table, 1}); }
+
+Vector CudaBackend::upload_vector(std::span<const float> v) {
+  on_device(device_);
+  return std::make_unique<CudaVector>(v);
+}
+
+Activation CudaBackend::allocate(int64_t width) {
+  on_device(device_);
+  return std::make_unique<CudaActivation>(row_capacity_, width);
+}
+
+KvCachePtr CudaBackend::allocate_kv(const KvCacheSpec& spec) {
+  on_device(device_);
+  return std::make_unique<CudaKvCache>(spec);
+}
+
+void CudaBackend::reserve(const StepShapes& shapes) {
+  on_device(device_);
+  if (uploader_ != nullptr) uploader_->wait();
+  uploader_.reset();
+  const AttentionShape& heads = shapes.attention;
+  const int64_t query = int64_t{heads.num_heads} * heads.head_dim;
+  const int64_t qkv = query + 2 * int64_t{heads.num_kv_heads} * heads.head_dim;
+  ensure_normed(shapes.embedding);
+  ensure(qkv_, static_cast<size_t>(row_capacity_ * qkv));
+  attention_workspace_.reserve(max_tokens_, heads.num_heads, heads.head_dim);
+  large_.reserve(std::max({qkv, 2 * shapes.ffn, shapes.embedding, shapes.vocab}));
+  if (shapes.moe.num_experts > 0)
+    moe_.reserve(row_capacity_, shapes.moe, shapes.embedding, shapes.shared_ffn);
+  if (shapes.shared_ffn > 0) {
+    shared_ = std::make_unique<CudaActivation>(row_capacity_, shapes.shared_ffn);
+    ensure(shared_out_, static_cast<size_t>(row_capacity_ * shapes.embedding));
+  }
+  ensure_logits(shapes.vocab);
+}
+
+template <class T>
+void CudaBackend::ensure(DeviceBuffer<T>& buffer, size_t size) {
+  if (buffer.size() >= size) return;
+  CHECK(!graphs_.recording());
+  wait();
+  graphs_.clear();
+  buffer = DeviceBuffer<T>::zeroed(size);
+}
+
+void CudaBackend::ensure_normed(int64_t width) {
+  if (normed_width_ != width) {
+    if (normed_.rows.size() < static_cast<size_t>(row_capacity_ * padded_width(width))) {
+      CHECK(!graphs_.recording());
+      wait();
+      graphs_.clear();
+      normed_ = HalfBuffer(row_capacity_, width);
+    }
+    normed_.stride = padded_width(width);
+    normed_width_ = width;
+  }
+}
+
+void CudaBackend::ensure_logits(int64_t vocab) {
+  ensure(logits_, static_cast<size_t>((max_logit_rows_ + 7) / 8 * 8 * vocab));
+  if (vocab_ != vocab) sampler_.reserve(vocab);
+  vocab_ = vocab;
+}
+
+// ---- one step
+
+bool CudaBackend::begin_step(const StepInput& input, uint64_t program) {
+  on_device(device_);
+  graphs_.abandon_recording();
+  const int32_t num_tokens = input.num_tokens();
+  CHECK(num_tokens > 0 && num_tokens <= max_tokens_);
+  CHECK(static_cast<int32_t>(input.logit_rows.size()) <= max_logit_rows_);
+  CHECK(input.cu_seqlens.size() == input.context_lens.size() + 1 && input.cu_seqlens.back() == num_tokens);
+  if (uploader_ != nullptr) uploader_->wait();
+  num_logit_rows_ = static_cast<int32_t>(input.logit_rows.size());
+  max_position_ = *std::ranges::max_element(input.positions);
+
+  const auto bucket = program != 0 ? StepGraphs::bucket(input, max_tokens_, max_logit_rows_) : std::nullopt;
+  shape_ = bucket.value_or(StepShape::of(input));
+  bool moved = step_buffers_.grow(input, shape_);
+  for (Rope& rope : ropes_) moved |= max_position_ >= rope.max_positions;
+  if (moved) graphs_.clear();
+  const StepGraphs::Plan plan = bucket ? graphs_.plan(program, shape_) : StepGraphs::Plan::Run;
+  if (!timers_.empty())
+    CUDA_CHECK(cudaEventRecord(timers_[steps_begun_++ % kTimers].begin.get(), stream_.get()));
+  step_ = step_buffers_.upload(input, shape_, stream_.get());
+  program_ = 0;
+  switch (plan) {
+    case StepGraphs::Plan::Replay: graphs_.replay(program, shape_); return true;
+    case StepGraphs::Plan::Record:
+      program_ = program;
+      graphs_.begin_recording();
+      return false;
+    case StepGraphs::Plan::Run: break;
+  }
+  return false;
+}
+
+void CudaBackend::embed(const DeviceMatrix& table, DeviceActivation& x) {
+  resolve_tokens(step_, sampler_.drawn(), ids_.data(), stream_.get());
+  gather_rows(weights(table), ids_.data(), tokens(), activation(x).values.data(), x.width(), stream_.get());
+  activation(x).has_values = true;
+}
+
+const float2* CudaBackend::rope_angles(const RopeTable& table) {
+  auto rope = std::ranges::find_if(ropes_, [&](const Rope& r) { return same(r.table, table); });
+  if (rope == ropes_.end()) rope = ropes_.insert(rope, {table, 0, {}});
+  if (max_position_ >= rope->max_positions) {
+    CHECK(!graphs_.recording());
+    wait();
+    rope->max_positions = std::max(2 * max_position_, 4096);
+    rope->angles = make_rope_table_on_device(table, rope->max_positions);
+  }
+  return rope->angles.data();
+}
+
+// normed_ [rows, D] = RMSNorm of the given rows of x (all of the step's, or those of `index`)
+void CudaBackend::normalise(const DeviceVector& norm, float eps, const DeviceActivation& x,
+                            const int32_t* index, int32_t rows) {
+  ensure_normed(x.width());
+  rms_norm(activation(x).values.data(), x.width(), index, rows, values(norm), eps, normed_.out(),
+           stream_.get());
+}
+
+void CudaBackend::matmul(const CudaMatrix& w, const HalfRows& in, int32_t rows, Epilogue epilogue,
+                         const MatmulOut& out) {
+  const bool exact =
+      std::ranges::all_of(w.parts(), [](const WeightPart& p) { return p.dtype == DType::F32; });
+  if (!skinny_serves(w, epilogue) || (rows > kMaxSkinnyRows && !exact)) {
+    large_.run(w, in, rows, epilogue, out);
+    return;
+  }
+  // FP32 weights (routers) stay FP32 for any number of rows.
+  for (int32_t first = 0; first < rows; first += kMaxSkinnyRows) {
+    const HalfRows stretch{in.rows + first * in.stride, in.scale != nullptr ? in.scale + first : nullptr,
+                           in.stride};
+    const MatmulOut to{out.data + first * out.stride, out.stride,
+                       out.row_max != nullptr ? out.row_max + first : nullptr};
+    matmul_skinny(w, stretch, std::min(kMaxSkinnyRows, rows - first), epilogue, to, stream_.get());
+  }
+}
+
+void CudaBackend::attn_input(const AttnInput& op, const DeviceActivation& x, DeviceKvCache& kv,
+                             DeviceActivation& q) {
+  const float2* const angles = rope_angles(op.rope);
+  normalise(op.norm, op.eps, x, nullptr, tokens());
+  const int64_t width = op.qkv.rows();
+  ensure(qkv_, static_cast<size_t>(row_capacity_ * width));
+  matmul(weights(op.qkv), normed_.in(), tokens(), Epilogue::Store, {qkv_.data(), width, nullptr});
+  const QkvFinish finish{.qkv = qkv_.data(),
+                         .bias = values_or_null(op.bias),
+                         .q_norm = values_or_null(op.q_norm),
+                         .k_norm = values_or_null(op.k_norm),
+                         .norm_eps = op.shape.norm_eps,
+                         .rope = angles,
+                         .rotary_dim = op.rope.rotary_dim,
+                         .shape = op.shape};
+  finish_qkv(finish, step_, layer_of(kv, op.layer), activation(q).values.data(), stream_.get());
+  activation(q).has_values = true, activation(q).has_half = false;
+}
+
+void CudaBackend::attention(const AttentionShape& shape, int32_t layer, const DeviceActivation& q,
+                            const DeviceKvCache& kv, DeviceActivation& out) {
+  attention_workspace_.reserve(max_tokens_, shape.num_heads, shape.head_dim);
+  CudaActivation& to = activation(out);
+  cuda::attention(shape, step_, layer_of(kv, layer), activation(q).values.data(), attention_workspace_,
+                  to.half.rows.data(), to.half.stride, stream_.get());
+  to.has_half = true, to.has_values = false, to.scaled = false;
+}
+
+// The rows as a product reads them.
+HalfRows CudaBackend::half_rows(const CudaActivation& a) {
+  if (!a.has_half) {
+    auto& rounded = const_cast<CudaActivation&>(a);  // a second form of the same values
+    round_rows(a.values.data(), a.width(), tokens(), nullptr, rounded.half.out(), stream_.get());
+    rounded.has_half = rounded.scaled = true;
+  }
+  HalfRows rows = a.half.in();
+  if (!a.scaled) rows.scale = nullptr;
+  return rows;
+}
+
+void CudaBackend::linear_residual(const DeviceMatrix& w, const DeviceActivation& in, DeviceActivation& x) {
+  matmul(weights(w), half_rows(activation(in)), tokens(), Epilogue::Add,
+         {activation(x).values.data(), x.width(), nullptr});
+}
+
+void CudaBackend::swiglu(const CudaMatrix& gate_up, const HalfRows& in, int32_t rows, CudaActivation& h) {
+  CUDA_CHECK(
+      cudaMemsetAsync(row_max_.data(), 0, static_cast<size_t>(rows) * sizeof(uint32_t), stream_.get()));
+  matmul(gate_up, in, rows, Epilogue::SwiGlu, {h.values.data(), h.width(), row_max_.data()});
+  round_rows(h.values.data(), h.width(), rows, row_max_.data(), h.half.out(), stream_.get());
+  h.has_values = h.has_half = h.scaled = true;
+}
+
+void CudaBackend::ffn_gate_up(const DeviceVector& norm, float eps, const DeviceMatrix& gate_up,
+                              const DeviceActivation& x, DeviceActivation& h) {
+  normalise(norm, eps, x, nullptr, tokens());
+  swiglu(weights(gate_up), normed_.in(), tokens(), activation(h));
+}
+
+void CudaBackend::moe_ffn(const MoeFfn& op, DeviceActivation& x) {
+  const MoeShape& shape = op.shape;
+  CudaActivation& residual = activation(x);
+  const int32_t num_pairs = tokens() * shape.num_used;
+  if (moe_.router.size() == 0) {
+    CHECK(!graphs_.recording());
+    moe_.reserve(row_capacity_, shape, x.width(), op.shared_down != nullptr ? op.shared_down->cols() : 0);
+  }
+  normalise(op.norm, op.eps, x, nullptr, tokens());
+  matmul(weights(op.router), normed_.in(), tokens(), Epilogue::Store,
+         {moe_.router.data(), shape.num_experts, nullptr});
+  route_tokens(shape, tokens(), moe_, stream_.get());
+
+  const ExpertPairs pairs{moe_.offsets.data(), moe_.input_rows.data(), moe_.output_rows.data(),
+                          shape.num_experts, num_pairs};
+  CUDA_CHECK(cudaMemsetAsync(moe_.row_max.data(), 0, static_cast<size_t>(num_pairs) * sizeof(uint32_t),
+                             stream_.get()));
+  matmul_experts(weights(op.gate_up), normed_.in(), pairs, Epilogue::SwiGlu,
+                 {moe_.gate_up.data(), shape.expert_ffn, moe_.row_max.data()}, stream_.get());
+  const HalfRowsOut hidden{moe_.half.data(), moe_.half_scale.data(), padded_width(shape.expert_ffn)};
+  round_rows(moe_.gate_up.data(), shape.expert_ffn, num_pairs, moe_.row_max.data(), hidden, stream_.get());
+  const ExpertPairs again{moe_.offsets.data(), moe_.output_rows.data(), moe_.output_rows.data(),
+                          shape.num_experts, num_pairs};
+  matmul_experts(weights(op.down), {hidden.rows, hidden.scale, hidden.stride}, again, Epilogue::Store,
+                 {moe_.down.data(), x.width(), nullptr}, stream_.get());
+  combine_experts(shape, tokens(), x.width(), moe_, residual.values.data(), stream_.get());
+  if (op.shared_gate_up != nullptr) add_shared_expert(op, residual);
+}
+
+void CudaBackend::add_shared_expert(const MoeFfn& op, CudaActivation& x) {
+  const int64_t ffn = op.shared_down->cols();
+  if (shared_ == nullptr || shared_->width() != ffn) {
+    CHECK(!graphs_.recording());
+    shared_ = std::make_unique<CudaActivation>(row_capacity_, ffn);
+  }
+  ensure(shared_out_, static_cast<size_t>(row_capacity_ * x.width()));
+  ensure(moe_.shared_weight, static_cast<size_t>(row_capacity_));
+  shared_expert_gate(values_or_null(op.shared_gate), normed_.in(), x.width(), tokens(),
+                     moe_.shared_weight.data(), stream_.get());
+  swiglu(weights(*op.shared_gate_up), normed_.in(), tokens(), *shared_);
+  matmul(weights(*op.shared_down), half_rows(*shared_), tokens(), Epilogue::Store,
+         {shared_out_.data(), x.width(), nullptr});
+  add_scaled_rows(shared_out_.data(), moe_.shared_weight.data(), x.width(), tokens(), x.values.data(),
+                  stream_.get());
+}
+
+void CudaBackend::logits(const DeviceVector& norm, float eps, const DeviceMatrix& output,
+                         const DeviceActivation& x) {
+  if (step_.num_logit_rows > 0) {
+    ensure_logits(output.rows());
+    normalise(norm, eps, x, step_.logit_rows, step_.num_logit_rows);
+    matmul(weights(output), normed_.in(), step_.num_logit_rows, Epilogue::Store,
+           {logits_.data(), vocab_, nullptr});
+  }
+  if (program_ != 0) graphs_.end_recording(std::exchange(program_, 0), shape_);
+}
+
+void CudaBackend::launch_sample(std::span<const SamplingRow> rows) {
+  CHECK(static_cast<int32_t>(rows.size()) <= num_logit_rows_);
+  sampler_.launch(logits_.data(), vocab_, rows, stream_.get());
+  if (!timers_.empty())
+    CUDA_CHECK(cudaEventRecord(timers_[(steps_begun_ - 1) % kTimers].end.get(), stream_.get()));
+}
+
+std::vector<SampledToken> CudaBackend::collect() {
+  std::vector<SampledToken> drawn = sampler_.collect();
+  if (timers_.empty()) return drawn;
+  const Timer& step = timers_[steps_collected_ % kTimers];
+  CUDA_CHECK(cudaEventSynchronize(step.end.get()));
+  const auto seconds = [](const Event& from, const Event& to) {
+    float milliseconds = 0;
+    CUDA_CHECK(cudaEventElapsedTime(&milliseconds, from.get(), to.get()));
+    return static_cast<double>(milliseconds) * 1e-3;
+  };
+  last_times_ = {seconds(step.begin, step.end), 0};
+  if (steps_collected_ > 0)
+    last_times_.gap = seconds(timers_[(steps_collected_ - 1) % kTimers].end, step.begin);
+  ++steps_collected_;
+  return drawn;
+}
+
+// ---- inspection
+
+void CudaBackend::wait() const { CUDA_CHECK(cudaStreamSynchronize(stream_.get())); }
+
+std::vector<float> CudaBackend::read_logits(int32_t row) {
+  CHECK(row >= 0 && row < num_logit_rows_);
+  on_device(device_);
+  wait();
+  std::vector<float> out(static_cast<size_t>(vocab_));
+  CUDA_CHECK(cudaMemcpy(out.data(), logits_.data() + row * vocab_, out.size() * sizeof(float),
+                        cudaMemcpyDeviceToHost));
+  return out;
+}
+
+std::vector<float> CudaBackend::read(const DeviceActivation& a, int32_t token) {
+  CHECK(token >= 0 && token < max_tokens_);
+  on_device(device_);
+  const CudaActivation& from = activation(a);
+  const auto width = static_cast<size_t>(a.width());
+  std::vector<float> out(width);
+  DeviceBuffer<float> widened;
+  const float* row = from.values.data() + token * a.width();
+  if (!from.has_values && from.has_half) {
+    widened = DeviceBuffer<float>(width);
+    HalfRows rows = from.half.in();
+    rows.rows += token * rows.stride;
+    rows.scale = from.scaled ? rows.scale + token : nullptr;
+    widen_rows(rows, a.width(), 1, widened.data(), stream_.get());
+    row = widened.data();
+  }
+  wait();
+  CUDA_CHECK(cudaMemcpy(out.data(), row, width * sizeof(float), cudaMemcpyDeviceToHost));
+  return out;
+}
+
+void CudaBackend::write(DeviceActivation& a, int32_t token, std::span<const float> row) {
+  CHECK(token >= 0 && token < max_tokens_ && static_cast<int64_t>(row.size()) == a.width());
+  on_device(device_);
+  CudaActivation& to = activation(a);
+  if (!to.has_values && to.has_half) {  // the other rows' values live in FP16
+    HalfRows rows = to.half.in();
+    if (!to.scaled) rows.scale = nullptr;
+    widen_rows(rows, a.width(), max_tokens_, to.values.data(), stream_.get());
+  }
+  wait();
+  CUDA_CHECK(
+      cudaMemcpy(to.values.data() + token * a.width(), row.data(), row.size_bytes(), cudaMemcpyHostToDevice));
+  to.has_values = true, to.has_half = false;
+}
+
+std::vector<float> CudaBackend::read(const DeviceVector& v) {
+  on_device(device_);
+  wait();
+  std::vector<float> out(static_cast<size_t>(v.size()));
+  CUDA_CHECK(cudaMemcpy(out.data(), values(v), out.size() * sizeof(float), cudaMemcpyDeviceToHost));
+  return out;
+}
+
+std::vector<float> CudaBackend::read_rows(const DeviceMatrix& m, int64_t first, int64_t count) {
+  CHECK(first >= 0 && count >= 0 && first + count <= m.rows() * m.experts());
+  on_device(device_);
+  std::vector<float> out(static_cast<size_t>(count * m.cols()));
+  if (count == 0) return out;
+  std::vector<int32_t> index(static_cast<size_t>(count));
+  std::iota(index.begin(), index.end(), static_cast<int32_t>(first));
+  const DeviceBuffer<int32_t> rows(index.size());
+  const DeviceBuffer<float> decoded(out.size());
+  CUDA_CHECK(cudaMemcpy(rows.data(), index.data(), rows.bytes(), cudaMemcpyHostToDevice));
+  wait();
+  gather_rows(weights(m), rows.data(), count, decoded.data(), m.cols(), stream_.get());
+  wait();
+  CUDA_CHECK(cudaMemcpy(out.data(), decoded.data(), decoded.bytes(), cudaMemcpyDeviceToHost));
+  return out;
+}
+
+KvRow CudaBackend::read_kv(const DeviceKvCache& kv, const KvPlace& at) {
+  on_device(device_);
+  wait();
+  const KvLayer layer = layer_of(kv, at.layer);
+  const auto width = static_cast<size_t>(layer.head_dim);
+  const auto row = [&](const __half* from) {
+    std::vector<__half> half(width);
+    CUDA_CHECK(cudaMemcpy(half.data(), from + layer.offset(at.slot, at.kv_head), width * sizeof(__half),
+                          cudaMemcpyDeviceToHost));
+    std::vector<float> out(width);
+    std::ranges::transform(half, out.begin(), [](__half h) { return __half2float(h); });
+    return out;
+  };
+  return {row(layer.keys), row(layer.values)};
+}
+
+void CudaBackend::write_kv(DeviceKvCache& kv, const KvPlace& at, const KvRow& row) {
+  on_device(device_);
+  wait();
+  const KvLayer layer = layer_of(kv, at.layer);
+  const auto width = static_cast<size_t>(layer.head_dim);
+  CHECK(row.key.size() == width && row.value.size() == width);
+  const auto put = [&](const std::vector<float>& from, __half* to) {
+    std::vector<__half> half(width);
+    std::ranges::transform(from, half.begin(), [](float x) { return __float2half(x); });
+    CUDA_CHECK(cudaMemcpy(to + layer.offset(at.slot, at.kv_head), half.data(), width * sizeof(__half),
+                          cudaMemcpyHostToDevice));
+  };
+  put(row.key, layer.keys);
+  put(row.value, layer.values);
+}
+
+}  // namespace qwend::cuda
+
+namespace qwend {
+
+std::vector<CudaDeviceInfo> cuda_devices() {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) != cudaSuccess) {
+    cudaGetLastError();  // no driver or no device: nothing to report here
+    return {};
+  }
+  std::vector<CudaDeviceInfo> devices;
+  for (int i = 0; i < count; ++i) {
+    cudaDeviceProp p;
+    if (cudaGetDeviceProperties(&p, i) != cudaSuccess || p.major < 8) continue;
+    size_t free_bytes = 0, total_bytes = 0;
+    if (cudaSetDevice(i) != cudaSuccess || cudaMemGetInfo(&free_bytes, &total_bytes) != cudaSuccess) continue;
+    devices.push_back({i, p.name, p.major, p.minor, total_bytes, free_bytes});
+  }
+  return devices;
+}
+
+std::unique_ptr<Backend> make_cuda_backend(int32_t device, int32_t max_tokens, int32_t max_logit_rows) {
+  return std::make_unique<cuda::CudaBackend>(device, max_tokens, max_logit_rows);
+}
+
+}  // namespace qwend

@@ -1,0 +1,285 @@
+// Products of few rows on tensor cores, straight from the weights: the kernel and its launch, for one weight
+// format.
+//
+// Weights are the 16-row operand (m), tokens the 8-column one (n): a decode step of one token wastes
+// tensor-core work, which is free, and no bandwidth. A CTA owns 16 rows (SwiGLU: 16 gate rows and the 16 up
+// rows that belong to them); its 8 warps take the 64-column tiles in turn and add up their sums in shared
+// memory in a fixed order, so that a token's result depends on neither the number of tokens nor on timing.
+#pragma once
+#include <cuda_fp16.h>
+
+#include <algorithm>
+
+#include "kernels/check.h"
+#include "kernels/cuda/matmul.h"
+#include "kernels/cuda/mma.cuh"
+#include "kernels/cuda/tile_format.cuh"
+
+namespace qwend::cuda::skinny {
+
+inline constexpr int kWarps = 8;  // that share the columns of 16 rows
+
+struct Args {
+  WeightPart part;
+  int64_t up_row = 0;  // SwiGLU: the part's row that belongs to gate row 0; a multiple of 16
+  HalfRows in;
+  Epilogue epilogue = Epilogue::Store;
+  MatmulOut out;
+  int64_t out_rows = 0;  // rows of the part that are written, from its first on (SwiGLU: gate rows)
+  int32_t num_tokens = 0;
+  // Expert products: the pairs of expert blockIdx.y instead of tokens 0 .. num_tokens. offsets: nullptr for
+  // none.
+  ExpertPairs pairs;
+};
+
+// What one n-tile column reads and writes.
+struct Columns {
+  const Args& args;
+  int begin, end;  // tokens, or pairs
+  __device__ int input_row(int column) const {
+    const int i = min(begin + column, end - 1);  // beyond the end: any row, its result is dropped
+    return args.pairs.offsets != nullptr ? args.pairs.input_rows[i] : i;
+  }
+  __device__ bool there(int column) const { return begin + column < end; }
+  __device__ int output_row(int column) const {
+    const int i = begin + column;
+    return args.pairs.offsets != nullptr ? args.pairs.output_rows[i] : i;
+  }
+};
+
+// ---- formats as the kernel sees them: load a tile's share, then for each of its 4 steps of 16 columns the A
+// fragment; `columns of B` are where the lane's 4 activations of a step lie.
+
+template <class F>
+struct Blocks {
+  using Share = TileShare<F>;
+  static constexpr int kStepsPerGroup = F::kGroup / 16;
+  static constexpr bool kHasMin = F::kHasMin, kScaled = true;
+  const std::byte* tiles;  // of this CTA's 16 rows
+  const std::byte* supers;
+  __device__ Blocks(const WeightPart& part, int64_t expert, int64_t row_tile) {
+    using T = TileFormat<F>;
+    const int64_t row = expert * part.row_tiles() + row_tile;
+    tiles = part.data + row * part.col_tiles() * T::kBytes;
+    supers = part.supers + row * (part.cols / 256) * kTileRows * T::kSuperBytes;
+  }
+  __device__ void load(int64_t tile, int lane, Share& share) const {
+    using T = TileFormat<F>;
+    load_share<F>(tiles + tile * T::kBytes, supers + tile / 4 * kTileRows * T::kSuperBytes, lane, share);
+  }
+  __device__ static void fragment(const Share& share, int s, uint32_t (&a)[4]) { expand<F>(share, s, a); }
+  __device__ static float scale(const Share& share, int r, int s) {
+    return tile_scale<F>(share, r, s / kStepsPerGroup);
+  }
+  __device__ static float minimum(const Share& share, int r, int s) {
+    return tile_min<F>(share, r, s / kStepsPerGroup);
+  }
+  // 8 bytes: columns 16 s + 4 c .. + 3
+  __device__ static void activations(const __half* row, int s, int c, uint32_t (&b)[2]) {
+    const uint2 v = __ldg(reinterpret_cast<const uint2*>(row + 16 * s + 4 * c));
+    b[0] = v.x, b[1] = v.y;
+  }
+};
+
+// Row-major FP16. The lane owns columns 32 j + 8 c .. + 7 of each half j of the tile: one 16-byte load a row
+// feeds steps 2j and 2j + 1.
+struct HalfFormat {
+  struct Share {
+    uint4 v[2][2];  // [rows g, g + 8][j]
+  };
+  static constexpr int kStepsPerGroup = 4;
+  static constexpr bool kHasMin = false, kScaled = false;
+  const __half* row[2];
+  __device__ HalfFormat(const WeightPart& part, int64_t expert, int64_t row_tile) {
+    const int g = threadIdx.x % 32 / 4;
+    for (int r = 0; r < 2; ++r) {
+      const int64_t at = min(row_tile * kTileRows + g + 8 * r, part.rows - 1);  // beyond the end: dropped
+      row[r] =
+          reinterpret_cast<const __half*>(part.data) + (expert * part.rows + at) * padded_width(part.cols);
+    }
+  }
+  __device__ void load(int64_t tile, int lane, Share& share) const {
+    const int64_t at = tile * kTileCols + 8 * (lane % 4);
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      share.v[r][0] = stream_load16(row[r] + at);
+      share.v[r][1] = stream_load16(row[r] + at + 32);
+    }
+  }
+  __device__ static void fragment(const Share& share, int s, uint32_t (&a)[4]) {
+    const uint4 low = share.v[0][s / 2], high = share.v[1][s / 2];
+    if (s % 2 == 0) {
+      a[0] = low.x, a[1] = high.x, a[2] = low.y, a[3] = high.y;
+    } else {
+      a[0] = low.z, a[1] = high.z, a[2] = low.w, a[3] = high.w;
+    }
+  }
+  __device__ static float scale(const Share&, int, int) { return 1.0f; }
+  __device__ static float minimum(const Share&, int, int) { return 0.0f; }
+  __device__ static void activations(const __half* row_of_x, int s, int c, uint32_t (&b)[2]) {
+    const uint2 v = __ldg(reinterpret_cast<const uint2*>(row_of_x + 32 * (s / 2) + 8 * c + 4 * (s % 2)));
+    b[0] = v.x, b[1] = v.y;
+  }
+};
+
+// Adds the products of one tile to sums[NT][4] (rows g: 0, 1; g + 8: 2, 3).
+template <class Format, int NT>
+__device__ void add_tile(const typename Format::Share& share, const __half* const (&x)[NT], int64_t tile,
+                         int c, float (&sums)[NT][4]) {
+  constexpr uint32_t kOnes[4] = {0x3c003c00u, 0x3c003c00u, 0x3c003c00u, 0x3c003c00u};
+  float group[NT][4],
+      total[NT][4];  // of the group of columns that shares a scale; total: sums of activations
+#pragma unroll
+  for (int s = 0; s < 4; ++s) {
+    if (Format::kScaled && s % Format::kStepsPerGroup == 0) {
+#pragma unroll
+      for (int n = 0; n < NT; ++n) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) group[n][i] = total[n][i] = 0.0f;
+      }
+    }
+    uint32_t a[4];
+    Format::fragment(share, s, a);
+#pragma unroll
+    for (int n = 0; n < NT; ++n) {
+      uint32_t b[2];
+      Format::activations(x[n] + tile * kTileCols, s, c, b);
+      mma_f16(Format::kScaled ? group[n] : sums[n], a, b);
+      if constexpr (Format::kHasMin) mma_f16(total[n], kOnes, b);
+    }
+    if (Format::kScaled && (s + 1) % Format::kStepsPerGroup == 0) {
+      const float scale0 = Format::scale(share, 0, s), scale1 = Format::scale(share, 1, s);
+      const float min0 = Format::minimum(share, 0, s), min1 = Format::minimum(share, 1, s);
+#pragma unroll
+      for (int n = 0; n < NT; ++n) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          sums[n][i] = fmaf(i < 2 ? scale0 : scale1, group[n][i], sums[n][i]);
+          if constexpr (Format::kHasMin) sums[n][i] = fmaf(-(i < 2 ? min0 : min1), total[n][i], sums[n][i]);
+        }
+      }
+    }
+  }
+}
+
+// Sums of 16 rows and 8 NT columns over this warp's tiles.
+template <class Format, int NT>
+__device__ void multiply(const Format& format, int64_t col_tiles, const __half* const (&x)[NT], int warp,
+                         int lane, float (&sums)[NT][4]) {
+#pragma unroll
+  for (int n = 0; n < NT; ++n) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) sums[n][i] = 0.0f;
+  }
+  if (warp >= col_tiles) return;
+  typename Format::Share now, next;  // the next tile is on its way while this one is computed
+  format.load(warp, lane, now);
+#pragma unroll 1
+  for (int64_t tile = warp; tile < col_tiles; tile += kWarps) {
+    if (tile + kWarps < col_tiles) format.load(tile + kWarps, lane, next);
+    add_tile<Format, NT>(now, x, tile, lane % 4, sums);
+    now = next;
+  }
+}
+
+// Row and column of value i of a lane in n-tile n: rows g + 8 (i / 2), columns 8 n + 2 c + i % 2.
+__device__ inline int value_row(int lane, int i) { return lane / 4 + 8 * (i / 2); }
+__device__ inline int value_column(int lane, int n, int i) { return 8 * n + 2 * (lane % 4) + i % 2; }
+
+// kPaired: SwiGLU, two row tiles a CTA and twice the warps.
+template <class Format, int NT, bool kPaired>
+__global__ void __launch_bounds__(32 * kWarps * (kPaired ? 2 : 1)) kernel(const Args args) {
+  constexpr int kTiles = kPaired ? 2 : 1;
+  extern __shared__ float partial_sums[];  // [kTiles][kWarps][4 NT][32]
+  auto* const partial = reinterpret_cast<float(*)[kWarps][NT * 4][32]>(partial_sums);
+  const int warp = threadIdx.x / 32 % kWarps, half = threadIdx.x / 32 / kWarps, lane = threadIdx.x % 32;
+  const int64_t expert = blockIdx.y;
+  const bool by_expert = args.pairs.offsets != nullptr;
+  const int first = by_expert ? args.pairs.offsets[expert] : 0;
+  const int last = by_expert ? args.pairs.offsets[expert + 1] : args.num_tokens;
+  const int64_t row_tile = blockIdx.x + (half == 1 ? args.up_row / kTileRows : 0);
+  const Format format(args.part, expert, row_tile);
+
+  for (int begin = first; begin < last; begin += 8 * NT) {
+    const Columns columns{args, begin, last};
+    const __half* x[NT];
+#pragma unroll
+    for (int n = 0; n < NT; ++n) x[n] = args.in.rows + columns.input_row(8 * n + lane / 4) * args.in.stride;
+    float sums[NT][4];
+    multiply<Format, NT>(format, args.part.col_tiles(), x, warp, lane, sums);
+#pragma unroll
+    for (int n = 0; n < NT; ++n) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) partial[half][warp][4 * n + i][lane] = sums[n][i];
+    }
+    __syncthreads();
+
+    for (int v = threadIdx.x; v < NT * 4 * 32; v += blockDim.x) {
+      const int value_lane = v % 32, n = v / 32 / 4, i = v / 32 % 4;
+      const int column = value_column(value_lane, n, i);
+      const int64_t row = int64_t{blockIdx.x} * kTileRows + value_row(value_lane, i);
+      if (!columns.there(column) || row >= args.out_rows) continue;
+      float y[kTiles] = {};
+#pragma unroll
+      for (int tile = 0; tile < kTiles; ++tile) {
+#pragma unroll
+        for (int w = 0; w < kWarps; ++w) y[tile] += partial[tile][w][4 * n + i][value_lane];
+        if (args.in.scale != nullptr) y[tile] *= args.in.scale[columns.input_row(column)];
+      }
+      const int64_t to = columns.output_row(column);
+      float* const out = args.out.data + to * args.out.stride + args.part.first_row + row;
+      if constexpr (kPaired) {
+        const float h = y[0] / (1.0f + __expf(-y[0])) * y[1];
+        *out = h;
+        if (args.out.row_max != nullptr) atomicMax(args.out.row_max + to, __float_as_uint(fabsf(h)));
+      } else {
+        *out = args.epilogue == Epilogue::Add ? *out + y[0] : y[0];
+      }
+    }
+    if (begin + 8 * NT < last) __syncthreads();  // before the sums are overwritten
+  }
+}
+
+// Launches over the part's row tiles (and experts).
+template <class Format, int NT>
+void launch(const Args& args, cudaStream_t stream) {
+  const dim3 grid(static_cast<unsigned>((args.out_rows + kTileRows - 1) / kTileRows),
+                  args.pairs.offsets != nullptr ? static_cast<unsigned>(args.pairs.num_experts) : 1u);
+  const auto start = [&]<bool kPaired>() {
+    constexpr int kTiles = kPaired ? 2 : 1,
+                  kShared = kTiles * kWarps * NT * 4 * 32 * static_cast<int>(sizeof(float));
+    [[maybe_unused]] static const bool raised = [] {  // beyond 48 KB only on demand
+      CUDA_CHECK(cudaFuncSetAttribute(kernel<Format, NT, kPaired>,
+                                      cudaFuncAttributeMaxDynamicSharedMemorySize, kShared));
+      return true;
+    }();
+    kernel<Format, NT, kPaired><<<grid, 32 * kWarps * kTiles, kShared, stream>>>(args);
+  };
+  args.epilogue == Epilogue::SwiGlu ? start.template operator()<true>() : start.template operator()<false>();
+  CUDA_CHECK_LAUNCH();
+}
+
+// NT by the number of columns that a CTA meets: tokens, or what an expert gets on average.
+template <class Format>
+void launch(const Args& args, cudaStream_t stream) {
+  const int columns = args.pairs.offsets != nullptr
+                          ? std::min(32, 2 * args.pairs.max_pairs / args.pairs.num_experts)
+                          : args.num_tokens;
+  if (columns <= 8) {
+    launch<Format, 1>(args, stream);
+  } else if (columns <= 16) {
+    launch<Format, 2>(args, stream);
+  } else if (columns <= 32) {
+    launch<Format, 4>(args, stream);
+  } else {
+    launch<Format, 8>(args, stream);
+  }
+}
+
+// One definition a family of formats, each in its own file: they compile side by side.
+void launch_half(const Args& args, cudaStream_t stream);
+void launch_float(const Args& args, cudaStream_t stream);
+void launch_blocks_of_32(const Args& args, cudaStream_t stream);
+void launch_blocks_of_256(const Args& args, cudaStream_t stream);
+
+}  // namespace qwend::cuda::skinny

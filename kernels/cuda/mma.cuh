@@ -1,0 +1,18 @@
+// Tensor cores, as PTX has them since sm_80.
+#pragma once
+#include <cstdint>
+
+namespace qwend::cuda {
+
+// d += a b for a 16x16 FP16 (row), b 16x8 FP16 (col), d 16x8 FP32. Lane 4g + c: a0 = rows g, columns 2c,
+// 2c+1; a1 rows g+8; a2, a3 columns + 8. b0 = rows 2c, 2c+1 of column g; b1 rows + 8. d0, d1 = row g, columns
+// 2c, 2c+1; d2, d3 row g+8. (PTX ISA, "Matrix fragments for mma.m16n8k16".)
+__device__ inline void mma_f16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+}  // namespace qwend::cuda
