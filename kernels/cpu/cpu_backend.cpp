@@ -94,14 +94,17 @@ void CpuBackend::embed(const DeviceMatrix& table, DeviceActivation& x) {
   });
 }
 
-void CpuBackend::normalise(const DeviceVector& norm, float eps, const CpuActivation& x,
-                           std::span<const int32_t> index) {
-  const int64_t rows = index.empty() ? tokens() : static_cast<int64_t>(index.size());
-  normed_.reserve(int64_t{std::max(max_tokens_, max_logit_rows_)} * x.width());
-  pool_.parallel_for(rows, kRowGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t t = index.empty() ? i : index[static_cast<size_t>(i)];
-      vector_ops().rms_norm(x.row(t), values(norm), eps, x.width(), normed_.data() + i * x.width());
+// All rows of x, normalised on their way into a product.
+InputRows CpuBackend::normed_rows(const DeviceActivation& x, const DeviceVector& norm, float eps) const {
+  return {activation(x).row(0), x.width(), input_.num_tokens(), nullptr, values(norm), eps};
+}
+
+// The same once for several products, in normed_.
+void CpuBackend::normalise(const DeviceVector& norm, float eps, const CpuActivation& x) {
+  normed_.reserve(int64_t{max_tokens_} * x.width());
+  pool_.parallel_for(tokens(), kRowGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      vector_ops().rms_norm(x.row(t), values(norm), eps, x.width(), normed_.data() + t * x.width());
     }
   });
 }
@@ -112,11 +115,9 @@ void CpuBackend::attn_input(const AttnInput& op, const DeviceActivation& x, Devi
     angles_.prepare(op.rope, input_.positions, pool_);
     angles_of_ = &op.rope;
   }
-  normalise(op.norm, op.eps, activation(x), {});
   const int64_t width = packed(op.qkv).rows();
   qkv_.reserve(max_tokens_ * width);
-  matmul_.run(packed(op.qkv), {normed_.data(), x.width(), input_.num_tokens()}, {qkv_.data(), width},
-              Epilogue::Store);
+  matmul_.run(packed(op.qkv), normed_rows(x, op.norm, op.eps), {qkv_.data(), width}, Epilogue::Store);
   pool_.parallel_for(tokens(), kRowGrain, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       finish_qkv(op, static_cast<int32_t>(t), static_cast<CpuKvCache&>(kv), activation(q).row(t));
@@ -160,16 +161,15 @@ void CpuBackend::linear_residual(const DeviceMatrix& w, const DeviceActivation& 
 
 void CpuBackend::ffn_gate_up(const DeviceVector& norm, float eps, const DeviceMatrix& gate_up,
                              const DeviceActivation& x, DeviceActivation& h) {
-  normalise(norm, eps, activation(x), {});
-  matmul_.run(packed(gate_up), {normed_.data(), x.width(), input_.num_tokens()},
-              {activation(h).row(0), h.width()}, Epilogue::SwiGlu);
+  matmul_.run(packed(gate_up), normed_rows(x, norm, eps), {activation(h).row(0), h.width()},
+              Epilogue::SwiGlu);
 }
 
 void CpuBackend::moe_ffn(const MoeFfn& op, DeviceActivation& x) {
   CpuActivation& residual = activation(x);
   const MoeShape& shape = op.shape;
   const auto used = static_cast<size_t>(shape.num_used), experts = static_cast<size_t>(shape.num_experts);
-  normalise(op.norm, op.eps, residual, {});
+  normalise(op.norm, op.eps, residual);
   router_.reserve(int64_t{max_tokens_} * shape.num_experts);
   matmul_.run(packed(op.router), {normed_.data(), x.width(), input_.num_tokens()},
               {router_.data(), shape.num_experts}, Epilogue::Store);
@@ -218,9 +218,10 @@ void CpuBackend::logits(const DeviceVector& norm, float eps, const DeviceMatrix&
   if (input_.logit_rows.empty()) return;
   vocab_ = packed(output).rows();
   logits_.reserve(max_logit_rows_ * vocab_);
-  normalise(norm, eps, activation(x), input_.logit_rows);
-  matmul_.run(packed(output), {normed_.data(), x.width(), static_cast<int32_t>(input_.logit_rows.size())},
-              {logits_.data(), vocab_}, Epilogue::Store);
+  InputRows rows = normed_rows(x, norm, eps);
+  rows.count = static_cast<int32_t>(input_.logit_rows.size());
+  rows.index = input_.logit_rows.data();
+  matmul_.run(packed(output), rows, {logits_.data(), vocab_}, Epilogue::Store);
 }
 
 void CpuBackend::launch_sample(std::span<const SamplingRow> rows) {

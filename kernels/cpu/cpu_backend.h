@@ -80,7 +80,8 @@ class CpuBackend final : public Backend {
 
  private:
   // normed_ [rows, D] = RMSNorm of the given rows of x (all of the step's, or those of `index`)
-  void normalise(const DeviceVector& norm, float eps, const CpuActivation& x, std::span<const int32_t> index);
+  InputRows normed_rows(const DeviceActivation& x, const DeviceVector& norm, float eps) const;
+  void normalise(const DeviceVector& norm, float eps, const CpuActivation& x);
   void finish_qkv(const AttnInput& op, int32_t t, CpuKvCache& kv, float* q);
   void add_shared_expert(const MoeFfn& op, CpuActivation& x);
   int64_t tokens() const { return input_.num_tokens(); }

@@ -3,9 +3,8 @@
 // For each (layer, block, KV head): keys as tiles of 16 tokens, transposed [hd][16], so that one vector holds
 // one dimension of 16 keys and scores need no horizontal sums; values as rows [token][hd padded to 16].
 #pragma once
-#include <memory>
-
 #include "kernels/backend.h"
+#include "kernels/cpu/page_memory.h"
 
 namespace qwend::cpu {
 
@@ -39,13 +38,10 @@ class CpuKvCache : public DeviceKvCache {
   size_t element_bytes() const { return spec_.dtype == KvDType::F16 ? 2 : 4; }
   std::byte* base(int32_t layer, bool values) const;
 
-  struct Free {
-    void operator()(std::byte* p) const;
-  };
   KvCacheSpec spec_;
   int32_t value_stride_ = 0;
   int64_t key_head_elements_ = 0, value_head_elements_ = 0;  // of one head in one block
-  std::unique_ptr<std::byte[], Free> data_;
+  PageMemory data_;
 };
 
 }  // namespace qwend::cpu

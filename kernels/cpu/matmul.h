@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/cpu/buffer.h"
 #include "kernels/cpu/cpu_features.h"
 #include "kernels/cpu/page_memory.h"
 #include "kernels/cpu/thread_pool.h"
@@ -73,6 +74,9 @@ struct InputRows {
   int64_t stride = 0;  // floats between rows, >= cols
   int32_t count = 0;
   const int32_t* index = nullptr;  // [count] or none
+  // [cols] or none: the rows are RMS-normalised on their way into the product, without a pass of their own.
+  const float* norm = nullptr;
+  float eps = 0.0f;
 };
 
 // Where results go, addressed in the same way. No two rows may be the same.
@@ -104,6 +108,7 @@ class Matmul {
   ThreadPool& pool_;
   const KernelSet& kernels_;
   PageMemory units_, values_;        // activations of the current product, rounded and in FP32
+  std::vector<FloatBuffer> rows_;    // a normalised row, one a worker
   std::vector<PageMemory> scratch_;  // one a worker
 };
 
