@@ -7,9 +7,11 @@ attn_v and ffn_down in Q6_K, and a width that is not a multiple of 256 falls bac
 
     python3 bench/make_model.py qwen2.5-0.5b q8_0 out.gguf [--layers N] [--seed N]
 
-Needs numpy. A 15 GB file takes as long as the disk takes to write it.
+Needs numpy. A 15 GB file takes as long as the disk takes to write it: several threads copy random stretches of a pool.
 """
 import argparse
+import concurrent.futures
+import os
 import struct
 import sys
 import time
@@ -123,26 +125,43 @@ class Writer:
         self.tensors.append((name, fmt, shape, int(np.prod(shape)) // block * size))
 
     def write(self, pool):
-        with open(self.path, "wb", buffering=1 << 22) as out:
-            head = b"GGUF" + struct.pack("<IQQ", 3, len(self.tensors), len(self.kv)) + b"".join(self.kv)
-            offset = 0
-            for name, fmt, shape, size in self.tensors:
-                head += self.string(name) + struct.pack("<I", len(shape)) + struct.pack(f"<{len(shape)}Q", *shape)
-                head += struct.pack("<IQ", FORMATS[fmt][0], offset)
-                offset += size + (-size) % 32
-            out.write(head + b"\0" * (-len(head) % 32))
-            written, start = 0, time.time()
-            for name, fmt, shape, size in self.tensors:
-                pool.write(out, name, fmt, size)
-                out.write(b"\0" * (-size % 32))
-                written += size
-                if sys.stderr.isatty():
-                    print(f"\r{self.path}: {written / 1e9:6.2f} of {offset / 1e9:.2f} GB", end="", file=sys.stderr)
-            print(f"\r{self.path}: {offset / 1e9:.2f} GB in {time.time() - start:.1f} s", file=sys.stderr)
+        head = b"GGUF" + struct.pack("<IQQ", 3, len(self.tensors), len(self.kv)) + b"".join(self.kv)
+        offsets, end = [], 0
+        for name, fmt, shape, size in self.tensors:
+            head += self.string(name) + struct.pack("<I", len(shape)) + struct.pack(f"<{len(shape)}Q", *shape)
+            head += struct.pack("<IQ", FORMATS[fmt][0], end)
+            offsets.append(end)
+            end += size + (-size) % 32
+        head += b"\0" * (-len(head) % 32)
+        started = time.time()
+        with open(self.path, "wb") as out:
+            out.write(head)
+            out.truncate(len(head) + end)  # zeros between the tensors
+            out.flush()
+            with concurrent.futures.ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+                # Drawn here, in order: the file depends on the seed alone.
+                jobs = [threads.submit(write_at, out.fileno(), len(head) + at, pool.pieces(name, fmt, size))
+                        for (name, fmt, _, size), at in zip(self.tensors, offsets)]
+                written = 0
+                for job in jobs:
+                    written += job.result()
+                    if sys.stderr.isatty():
+                        print(f"\r{self.path}: {written / 1e9:6.2f} of {end / 1e9:.2f} GB", end="", file=sys.stderr)
+        print(f"\r{self.path}: {end / 1e9:.2f} GB in {time.time() - started:.1f} s", file=sys.stderr)
+
+
+def write_at(descriptor, offset, pieces):
+    start = offset
+    for piece in pieces:
+        view = memoryview(piece)
+        while view:
+            done = os.pwrite(descriptor, view, offset)
+            view, offset = view[done:], offset + done
+    return offset - start
 
 
 class RandomPool:
-    """A few MB of random blocks a format, written over and over from random places: as fast as the disk."""
+    """A few MB of random blocks a format, written over and over from random places: as fast as the disk. One thread."""
     BLOCKS = 1 << 15
 
     def __init__(self, rng):
@@ -163,18 +182,19 @@ class RandomPool:
             self.pools[fmt] = data
         return self.pools[fmt]
 
-    def write(self, out, name, fmt, size):
+    def pieces(self, name, fmt, size):
+        """Arrays of bytes that make up a tensor."""
         if fmt == "f32":
             n = size // 4
             values = self.rng.normal(0, 0.1, n) if name.endswith("bias") else self.rng.uniform(0.8, 1.2, n)
-            out.write(values.astype("<f4").tobytes())
-            return
+            return [values.astype("<f4").view(np.uint8)]
         data, unit = self.pool(fmt), FORMATS[fmt][2]
+        pieces = []
         while size > 0:
             start = int(self.rng.integers(data.size // unit // 2)) * unit
-            piece = data[start:start + min(size, data.size - start)]
-            out.write(piece.tobytes())
-            size -= piece.size
+            pieces.append(data[start:start + min(size, data.size - start)])
+            size -= pieces[-1].size
+        return pieces
 
 
 def build(model, mix, path, layers, seed):

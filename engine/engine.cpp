@@ -77,8 +77,9 @@ struct Engine::Impl {
 
   EngineCore core;  // engine thread only; declared after the counters that its requests hold
 
-  mutable std::mutex stats_mutex;  // held for a copy
+  mutable std::mutex stats_mutex;  // held for a copy; guards both below
   EngineStats stats;
+  std::string failure;
 
   std::thread thread;  // last: started when everything else is there
 };
@@ -92,8 +93,8 @@ void Engine::Impl::loop() {
       apply(mail);
       core.expire(Clock::now());
       if (!core.idle() && !stop) core.step();
-    } catch (const std::exception& failure) {
-      die(failure.what());
+    } catch (const std::exception& error) {
+      die(error.what());
     }
     publish();
   }
@@ -110,6 +111,10 @@ void Engine::Impl::apply(Mailbox::Mail& mail) {
 // Every request accepted before the mailbox was closed is told. The loop goes on, for cancel() and the
 // destructor.
 void Engine::Impl::die(const char* what) {
+  {
+    const std::lock_guard lock(stats_mutex);
+    if (failure.empty()) failure = what;
+  }
   alive = false;
   mailbox.close();
   Mailbox::Mail mail = mailbox.take(std::chrono::milliseconds(0));
@@ -168,6 +173,10 @@ EngineStats Engine::stats() const {
 
 const EngineConfig& Engine::config() const { return impl_->config; }
 bool Engine::alive() const { return impl_->alive; }
+std::string Engine::failure() const {
+  const std::lock_guard lock(impl_->stats_mutex);
+  return impl_->failure;
+}
 Clock::time_point Engine::last_heartbeat() const { return impl_->heartbeat; }
 bool Engine::idle() const { return impl_->in_flight == 0; }
 void Engine::drain() { impl_->draining = true; }

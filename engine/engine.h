@@ -96,6 +96,7 @@ class Engine {
   EngineStats stats() const;  // as of the last step; never waits for a running one
   const EngineConfig& config() const;
   bool alive() const;                        // false after an executor failure
+  std::string failure() const;               // what it said; empty while alive
   Clock::time_point last_heartbeat() const;  // engine loop turned; also advances when idle
   bool idle() const;                         // nothing queued or running
   // Refuses new requests from now on (SubmitError::Draining); those accepted run on.

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <vector>
 
 #include "kernels/cuda/error.h"
 #include "kernels/cuda/resources.h"
@@ -38,7 +37,7 @@ __global__ void __launch_bounds__(kThreads)
   for (size_t i = threadIdx.x; i < per_block; i += size_t{kThreads} * kUnroll) {
     uint4 v[kUnroll];
 #pragma unroll
-    for (int j = 0; j < kUnroll; ++j) v[j] = __ldcs(share + i + size_t{j} * kThreads);
+    for (int j = 0; j < kUnroll; ++j) v[j] = __ldcs(share + i + j * kThreads);
 #pragma unroll
     for (int j = 0; j < kUnroll; ++j) sum += v[j].x ^ v[j].y ^ v[j].z ^ v[j].w;
   }
@@ -122,21 +121,22 @@ double gemm_flops(int64_t n, cudaStream_t stream) {
   CUDA_CHECK(cublasLtMatmulPreferenceSetAttribute(preference.get(), CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
                                                   &kWorkspace, sizeof kWorkspace));
   // The library's first choice is not always its fastest: the best of what it proposes counts.
-  std::vector<cublasLtMatmulHeuristicResult_t> proposals(4);
+  constexpr int kProposals = 4;
+  cublasLtMatmulHeuristicResult_t proposals[kProposals];
   int found = 0;
   CUDA_CHECK(cublasLtMatmulAlgoGetHeuristic(handle.get(), product.get(), layout.get(), layout.get(),
-                                            layout.get(), layout.get(), preference.get(),
-                                            static_cast<int>(proposals.size()), proposals.data(), &found));
+                                            layout.get(), layout.get(), preference.get(), kProposals,
+                                            proposals, &found));
   if (found == 0) throw CudaError("cuBLASLt knows no FP16 product of this shape");
   double best = 1e30;
   const float one = 1.0f, zero = 0.0f;
   for (int i = 0; i < found; ++i) {
-    best = std::min(best, best_seconds(5, stream, [&] {
-                      CUDA_CHECK(cublasLtMatmul(
-                          handle.get(), product.get(), &one, a.data(), layout.get(), b.data(), layout.get(),
-                          &zero, c.data(), layout.get(), c.data(), layout.get(),
-                          &proposals[static_cast<size_t>(i)].algo, workspace.data(), kWorkspace, stream));
-                    }));
+    best = std::min(
+        best, best_seconds(5, stream, [&] {
+          CUDA_CHECK(cublasLtMatmul(handle.get(), product.get(), &one, a.data(), layout.get(), b.data(),
+                                    layout.get(), &zero, c.data(), layout.get(), c.data(), layout.get(),
+                                    &proposals[i].algo, workspace.data(), kWorkspace, stream));
+        }));
   }
   return 2.0 * static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n) / best;
 }

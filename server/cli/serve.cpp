@@ -3,7 +3,6 @@
 #include <spdlog/spdlog.h>
 #include <sysexits.h>
 
-#include <csignal>
 #include <iostream>
 #include <optional>
 #include <sstream>
@@ -13,6 +12,7 @@
 #include "server/app.h"
 #include "server/auth.h"
 #include "server/cli/progress.h"
+#include "server/cli/shutdown_watch.h"
 #include "server/embedded_model.h"
 #include "server/http/http_server.h"
 #include "server/log.h"
@@ -62,65 +62,6 @@ ApiKeys read_keys(const ServeOptions& options) {
   }
   return keys;
 }
-
-// SIGTERM and SIGINT are blocked in every thread and taken by one that waits for them.
-sigset_t shutdown_signals() {
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, SIGTERM);
-  sigaddset(&set, SIGINT);
-  return set;
-}
-
-// Waits for the first signal and drains: readiness turns red, requests in flight may end, new ones are
-// refused. A second signal ends the process at once.
-class ShutdownWatch {
- public:
-  ShutdownWatch(http::Server& server, std::chrono::milliseconds grace)
-      : server_(server), grace_(grace), signals_(shutdown_signals()), thread_([this] { wait(); }) {}
-  ~ShutdownWatch() { thread_.join(); }
-
-  // From when the model is there: what a drain has to tell.
-  void attach(App* app) { app_ = app; }
-  // Ends the listener without a signal: the model could not be loaded.
-  void cancel() {
-    cancelled_ = true;
-    pthread_kill(thread_.native_handle(), SIGTERM);
-  }
-
- private:
-  void wait() {
-    int signal = 0;
-    sigwait(&signals_, &signal);
-    if (!cancelled_)
-      spdlog::info("shutting down: waiting up to {} s for running requests", grace_.count() / 1000);
-    pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr);  // a second signal takes its default action
-    std::signal(SIGTERM, SIG_DFL);
-    std::signal(SIGINT, SIG_DFL);
-    server_.stop(drain(Clock::now() + grace_));
-  }
-
-  // Waits for the accepted requests to end while new ones are still answered: 503 "draining", and /readyz
-  // too. Returns what is left of the time, for the answers that are being written.
-  std::chrono::milliseconds drain(Clock::time_point deadline) {
-    if (App* app = app_.load()) {
-      app->draining = true;
-      app->engine.drain();
-      while (!app->engine.idle() && Clock::now() < deadline) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(20));
-      }
-    }
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now());
-    return std::max(left, std::chrono::milliseconds(0));
-  }
-
-  http::Server& server_;
-  std::chrono::milliseconds grace_;
-  sigset_t signals_;
-  std::atomic<App*> app_{nullptr};
-  std::atomic<bool> cancelled_{false};
-  std::thread thread_;
-};
 
 LoadedModel load(const ServeOptions& options) {
   const gguf::File file = open_model(options.model.model);
@@ -210,7 +151,7 @@ int serve_on(http::Server& server, const ServeOptions& options, int port) {
   server.set_loading(false);
   std::cout << "listening on http://" << options.host << ":" << port << std::endl;
   listener.join();
-  return EX_OK;
+  return watch.engine_died() ? EX_SOFTWARE : EX_OK;
 }
 
 }  // namespace
