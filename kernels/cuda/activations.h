@@ -2,7 +2,7 @@
 #pragma once
 #include <cuda_fp16.h>
 
-#include <cmath>
+#include <bit>
 #include <cstdint>
 
 namespace qwend::cuda {
@@ -20,12 +20,12 @@ struct HalfRows {
 inline constexpr int64_t padded_width(int64_t width) { return (width + 63) / 64 * 64; }
 
 // The power of two that brings a row whose largest magnitude is `largest` into [2^13, 2^14), as its inverse:
-// what to multiply FP16 values by to have the row back. 1 for a row of zeros.
+// what to multiply FP16 values by to have the row back. At least 2^-126, so that its own inverse is finite;
+// 1 for a row with infinities or NaN, which stay what they are.
 __host__ __device__ inline float row_scale(float largest) {
-  if (!(largest > 0.0f) || !(largest < 3.0e38f)) return 1.0f;
-  int exponent = 0;
-  frexpf(largest, &exponent);  // largest = m 2^exponent, m in [0.5, 1)
-  return ldexpf(1.0f, exponent - 14);
+  const uint32_t exponent = std::bit_cast<uint32_t>(largest) >> 23 & 0xffu;  // 2^(exponent - 127) <= largest
+  if (exponent == 0xffu) return 1.0f;
+  return std::bit_cast<float>((exponent > 14u ? exponent - 13u : 1u) << 23);
 }
 
 }  // namespace qwend::cuda

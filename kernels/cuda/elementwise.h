@@ -8,13 +8,17 @@
 
 namespace qwend::cuda {
 
+// Widest row that rms_norm takes: it lives in one block's registers.
+inline constexpr int64_t kMaxNormWidth = 16384;
+
 // ids[t] = tokens[t], or what the step before drew in row token_rows[t]
 void resolve_tokens(const DeviceStep& step, const int32_t* drawn, int32_t* ids, cudaStream_t stream);
 
-// out[i] = RMSNorm(x[index ? index[i] : i]; weight) as FP16 rows with their scales (activations.h).
+// out[i] = RMSNorm(x[index ? index[i] : i]; weight) as FP16 rows with their scales (activations.h). The order
+// of the sum of squares depends on the width alone: a row's bits are the same whatever its company.
 struct HalfRowsOut {
-  __half* rows = nullptr;
-  float* scale = nullptr;
+  __half* rows = nullptr;  // 16-byte aligned
+  float* scale = nullptr;  // nullptr: rows are written as they are, where the caller knows that they fit FP16
   int64_t stride = 0;
 };
 void rms_norm(const float* x, int64_t width, const int32_t* index, int32_t num_rows, const float* weight,

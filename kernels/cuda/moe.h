@@ -33,7 +33,7 @@ void route_tokens(const MoeShape& shape, int32_t num_tokens, MoeBuffers& buffers
 // x[t] += sum over the token's experts in ascending expert order of weight * down
 void combine_experts(const MoeShape& shape, int32_t num_tokens, int64_t width, const MoeBuffers& buffers,
                      float* x, cudaStream_t stream);
-// weight[t] = sigmoid(g . in[t]);  x[t] += weight[t] * y[t]
+// weight[t] = sigmoid(g . in[t]), or 1 without a gate;  x[t] += weight[t] * y[t]
 void shared_expert_gate(const float* gate, const HalfRows& in, int64_t width, int32_t num_tokens,
                         float* weight, cudaStream_t stream);
 void add_scaled_rows(const float* y, const float* weight, int64_t width, int32_t num_tokens, float* x,

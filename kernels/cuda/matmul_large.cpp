@@ -1,0 +1,305 @@
+// LargeMatmul: cuBLASLt products, a stretch of weight rows at a time.
+//
+// Row-major out [T, N] = in [T, K] W^T is, for a column-major library, C (N x T) = A^T B with A = W as K x N
+// and B = in as K x T. No sum is split along K: each element is accumulated by one block in the order of K,
+// so that a call gives the same bits every time.
+//
+// FP16 weights are read where they are. Others are expanded, and sums that an epilogue reads once more are
+// written, in stretches that stay in the L2 cache: at 2,048 tokens the 37,888 gate and up rows of a 7B model
+// would otherwise write and read 580 MB of device memory.
+#include <cublasLt.h>
+
+#include <algorithm>
+#include <bit>
+#include <map>
+#include <tuple>
+
+#include "kernels/check.h"
+#include "kernels/cuda/matmul.h"
+#include "kernels/cuda/matmul_large_epilogue.h"
+
+namespace qwend::cuda {
+namespace {
+
+constexpr size_t kWorkspaceBytes = size_t{32} << 20;
+constexpr size_t kMaxProductBytes = size_t{256} << 20;
+// The library's usual tiles. Stretches are whole tiles, in numbers that keep all multiprocessors busy.
+constexpr int64_t kGemmTileRows = 128, kGemmTileTokens = 256;
+// Algorithms are chosen for multiples of this many tokens; a new T then rarely asks the heuristics again.
+constexpr int64_t kTokenBucket = 64;
+
+int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+int64_t round_down(int64_t n, int64_t unit) { return n / unit * unit; }
+
+struct Operand {
+  const __half* data = nullptr;
+  int64_t stride = 0;
+};
+
+// One library call: c [T, c.stride] = in a^T (+ c where beta is 1), for `rows` rows of a.
+struct Gemm {
+  Operand a;
+  int64_t rows = 0, depth = 0;
+  Operand b;
+  int32_t num_tokens = 0;
+  float beta = 0.0f;
+  FloatRows c;
+};
+
+uint32_t alignment_of(const void* p) {
+  return 1u << std::min(8, std::countr_zero(reinterpret_cast<uintptr_t>(p) | 256u));
+}
+
+class LtHandle {
+ public:
+  LtHandle() { CUDA_CHECK(cublasLtCreate(&handle_)); }
+  ~LtHandle() { cublasLtDestroy(handle_); }
+  LtHandle(const LtHandle&) = delete;
+  LtHandle& operator=(const LtHandle&) = delete;
+  cublasLtHandle_t get() const { return handle_; }
+
+ private:
+  cublasLtHandle_t handle_ = nullptr;
+};
+
+// The library's description of a product with `tokens` rows.
+struct Problem {
+  cublasLtMatmulDescOpaque_t matmul;
+  cublasLtMatrixLayoutOpaque_t a, b, c;
+
+  Problem(const Gemm& g, int64_t tokens) {
+    const cublasOperation_t transposed = CUBLAS_OP_T;
+    CUDA_CHECK(cublasLtMatmulDescInit(&matmul, CUBLAS_COMPUTE_32F, CUDA_R_32F));
+    CUDA_CHECK(cublasLtMatmulDescSetAttribute(&matmul, CUBLASLT_MATMUL_DESC_TRANSA, &transposed,
+                                              sizeof(transposed)));
+    const auto depth = static_cast<uint64_t>(g.depth), rows = static_cast<uint64_t>(g.rows);
+    const auto columns = static_cast<uint64_t>(tokens);
+    CUDA_CHECK(cublasLtMatrixLayoutInit(&a, CUDA_R_16F, depth, rows, g.a.stride));
+    CUDA_CHECK(cublasLtMatrixLayoutInit(&b, CUDA_R_16F, depth, columns, g.b.stride));
+    CUDA_CHECK(cublasLtMatrixLayoutInit(&c, CUDA_R_32F, rows, columns, g.c.stride));
+  }
+};
+
+}  // namespace
+
+struct LargeMatmul::Impl {
+  using AlgorithmKey =
+      std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, uint32_t, uint32_t, uint32_t, bool>;
+
+  Impl(int32_t tokens, size_t scratch_bytes, cudaStream_t on)
+      : max_tokens(tokens), stream(on), workspace(kWorkspaceBytes) {
+    CHECK(tokens > 0 && scratch_bytes >= sizeof(__half));
+    int device = 0, l2_bytes = 0;
+    CUDA_CHECK(cudaGetDevice(&device));
+    CUDA_CHECK(cudaDeviceGetAttribute(&l2_bytes, cudaDevAttrL2CacheSize, device));
+    CUDA_CHECK(cudaDeviceGetAttribute(&num_sms, cudaDevAttrMultiProcessorCount, device));
+    cache_budget = int64_t{l2_bytes} * 5 / 8;  // the rest is for the activations and the weights passing by
+    scratch = DeviceBuffer<__half>::zeroed(scratch_bytes / sizeof(__half));
+  }
+
+  void reserve(int64_t max_rows);
+  void run(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, Epilogue epilogue,
+           const MatmulOut& out);
+  void run_part(const WeightPart& part, const HalfRows& in, int32_t num_tokens, Epilogue epilogue,
+                const MatmulOut& out);
+  void run_swiglu(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, const MatmulOut& out);
+
+  int64_t stretch_rows(int64_t bytes_a_row, int32_t num_tokens) const;
+  Operand weights(const WeightPart& part, int64_t first, int64_t count, __half* expanded);
+  cublasLtMatmulAlgo_t algorithm(const Gemm& g, int64_t tokens);
+  void multiply(const Gemm& g);
+
+  const int32_t max_tokens;
+  const cudaStream_t stream;
+  int num_sms = 0;
+  int64_t cache_budget = 0;
+  LtHandle handle;
+  DeviceBuffer<std::byte> workspace;
+  DeviceBuffer<__half> scratch;  // expanded weights
+  DeviceBuffer<float> product;   // sums on their way to an epilogue
+  std::map<AlgorithmKey, cublasLtMatmulAlgo_t> algorithms;
+};
+
+namespace {
+
+bool read_in_place(const WeightPart& part) { return part.dtype == DType::F16 && part.cols % 8 == 0; }
+int64_t expanded_bytes(const WeightPart& part) {
+  return read_in_place(part) ? 0 : padded_width(part.cols) * static_cast<int64_t>(sizeof(__half));
+}
+
+const WeightPart& part_of(const CudaMatrix& w, int64_t row) {
+  for (const WeightPart& part : w.parts()) {
+    if (row >= part.first_row && row < part.first_row + part.rows) return part;
+  }
+  CHECK(!"row of no part");
+  __builtin_unreachable();
+}
+
+}  // namespace
+
+void LargeMatmul::Impl::reserve(int64_t max_rows) {
+  // Two halves of a stretch (gate and up) are of one tile at least.
+  const size_t smallest = size_t{2} * kGemmTileRows * static_cast<size_t>(max_tokens);
+  const size_t whole = static_cast<size_t>(max_rows) * static_cast<size_t>(max_tokens);
+  const size_t cached = 2 * static_cast<size_t>(cache_budget) / sizeof(float);
+  const size_t wanted = std::min({whole, cached, kMaxProductBytes / sizeof(float)});
+  const size_t size = std::max(wanted, smallest);
+  if (product.size() < size) product = DeviceBuffer<float>(size);
+}
+
+// How many rows of weights to take at once, so that what a row costs in cached bytes fits, and their tiles
+// fill the multiprocessors in whole rounds. At least one.
+int64_t LargeMatmul::Impl::stretch_rows(int64_t bytes_a_row, int32_t num_tokens) const {
+  const int64_t token_tiles = (num_tokens + kGemmTileTokens - 1) / kGemmTileTokens;
+  int64_t row_tiles = std::max(int64_t{1}, cache_budget / (bytes_a_row * kGemmTileRows));
+  const int64_t rounds = (row_tiles * token_tiles + num_sms / 2) / num_sms;  // to the nearest
+  if (rounds > 0) row_tiles = std::max(int64_t{1}, rounds * num_sms / token_tiles);
+  return row_tiles * kGemmTileRows;
+}
+
+// Rows first .. first + count of a part as FP16: where they are, or expanded.
+Operand LargeMatmul::Impl::weights(const WeightPart& part, int64_t first, int64_t count, __half* expanded) {
+  if (read_in_place(part)) return {reinterpret_cast<const __half*>(part.data) + first * part.cols, part.cols};
+  const int64_t stride = padded_width(part.cols);
+  expand_half(part, 0, first, count, expanded, stride, stream);
+  return {expanded, stride};
+}
+
+// Throws CudaError when the library has none.
+cublasLtMatmulAlgo_t LargeMatmul::Impl::algorithm(const Gemm& g, int64_t tokens) {
+  const uint32_t align_a = alignment_of(g.a.data), align_b = alignment_of(g.b.data),
+                 align_c = alignment_of(g.c.data);
+  const AlgorithmKey key{tokens,     g.rows,  g.depth, g.a.stride, g.b.stride,
+                         g.c.stride, align_a, align_b, align_c,    g.beta != 0.0f};
+  if (const auto known = algorithms.find(key); known != algorithms.end()) return known->second;
+  cublasLtMatmulPreferenceOpaque_t preference;
+  CUDA_CHECK(cublasLtMatmulPreferenceInit(&preference));
+  const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto& value) {
+    CUDA_CHECK(cublasLtMatmulPreferenceSetAttribute(&preference, attribute, &value, sizeof(value)));
+  };
+  prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, uint64_t{kWorkspaceBytes});
+  prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, uint32_t{CUBLASLT_REDUCTION_SCHEME_NONE});
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, align_a);
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, align_b);
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, align_c);
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, align_c);
+  Problem problem(g, tokens);
+  cublasLtMatmulHeuristicResult_t best{};
+  int found = 0;
+  CUDA_CHECK(cublasLtMatmulAlgoGetHeuristic(handle.get(), &problem.matmul, &problem.a, &problem.b, &problem.c,
+                                            &problem.c, &preference, 1, &best, &found));
+  if (found == 0) throw CudaError("cuBLASLt has no algorithm for a product of this shape");
+  CUDA_CHECK(best.state);
+  return algorithms.emplace(key, best.algo).first->second;
+}
+
+void LargeMatmul::Impl::multiply(const Gemm& g) {
+  const float alpha = 1.0f;
+  Problem problem(g, g.num_tokens);
+  const auto run_with = [&](const cublasLtMatmulAlgo_t& algo) {
+    return cublasLtMatmul(handle.get(), &problem.matmul, &alpha, g.a.data, &problem.a, g.b.data, &problem.b,
+                          &g.beta, g.c.data, &problem.c, g.c.data, &problem.c, &algo, workspace.data(),
+                          workspace.bytes(), stream);
+  };
+  const cublasStatus_t status = run_with(algorithm(g, round_up(g.num_tokens, kTokenBucket)));
+  if (status == CUBLAS_STATUS_SUCCESS) return;
+  // An algorithm for the bucket that this number of tokens rules out.
+  if (status != CUBLAS_STATUS_NOT_SUPPORTED && status != CUBLAS_STATUS_INVALID_VALUE) CUDA_CHECK(status);
+  CUDA_CHECK(run_with(algorithm(g, g.num_tokens)));
+}
+
+void LargeMatmul::Impl::run(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, Epilogue epilogue,
+                            const MatmulOut& out) {
+  CHECK(w.experts() == 1 && num_tokens > 0 && num_tokens <= max_tokens);
+  CHECK(in.stride >= round_up(w.cols(), 8) && in.stride % 8 == 0);
+  reserve(w.rows());  // nothing to do where callers did so at start-up
+  if (epilogue == Epilogue::SwiGlu) return run_swiglu(w, in, num_tokens, out);
+  for (const WeightPart& part : w.parts()) run_part(part, in, num_tokens, epilogue, out);
+}
+
+// Store: into the destination, scaled there. Add: the library adds unscaled sums itself; scaled ones pass
+// through `product`.
+void LargeMatmul::Impl::run_part(const WeightPart& part, const HalfRows& in, int32_t num_tokens,
+                                 Epilogue epilogue, const MatmulOut& out) {
+  const bool through_product = epilogue == Epilogue::Add && in.scale != nullptr;
+  const int64_t sums = in.scale != nullptr ? num_tokens * static_cast<int64_t>(sizeof(float)) : 0;
+  const int64_t bytes_a_row = expanded_bytes(part) + sums;
+  int64_t stretch = bytes_a_row > 0 ? stretch_rows(bytes_a_row, num_tokens) : part.rows;
+  if (!read_in_place(part)) {
+    stretch = std::min(stretch, static_cast<int64_t>(scratch.bytes()) / expanded_bytes(part));
+  }
+  if (through_product) stretch = std::min(stretch, static_cast<int64_t>(product.size()) / num_tokens);
+  if (stretch > 8) stretch = round_down(stretch, 8);
+  CHECK(stretch > 0);
+
+  for (int64_t first = 0; first < part.rows; first += stretch) {
+    const int64_t count = std::min(stretch, part.rows - first);
+    const FloatRows target{out.data + part.first_row + first, out.stride};
+    Gemm g;
+    g.a = weights(part, first, count, scratch.data());
+    g.rows = count;
+    g.depth = round_up(part.cols, 8);  // zeros beyond cols, in activations and in expanded weights
+    g.b = {in.rows, in.stride};
+    g.num_tokens = num_tokens;
+    g.beta = epilogue == Epilogue::Add && !through_product ? 1.0f : 0.0f;
+    g.c = through_product ? FloatRows{product.data(), round_up(count, 4)} : target;
+    multiply(g);
+    if (through_product) {
+      add_rows(g.c, count, num_tokens, in.scale, target, stream);
+    } else if (in.scale != nullptr) {
+      scale_rows(target, count, num_tokens, in.scale, stream);
+    }
+  }
+}
+
+// Gate rows i .. i + count and the up rows that belong to them, side by side in `product`.
+void LargeMatmul::Impl::run_swiglu(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens,
+                                   const MatmulOut& out) {
+  CHECK(w.rows() % 2 == 0);
+  const int64_t half = w.rows() / 2;
+  for (int64_t i = 0, count = 0; i < half; i += count) {
+    const WeightPart &gate = part_of(w, i), &up = part_of(w, half + i);
+    const int64_t gate_row = i - gate.first_row, up_row = half + i - up.first_row;
+    const bool one_call = !read_in_place(gate) && !read_in_place(up);  // their rows are neighbours then
+    const int64_t pair_bytes = expanded_bytes(gate) + expanded_bytes(up);
+    const int64_t bytes_a_row = pair_bytes / 2 + num_tokens * static_cast<int64_t>(sizeof(float));
+    count = one_call ? stretch_rows(bytes_a_row, num_tokens) / 2 : stretch_rows(2 * bytes_a_row, num_tokens);
+    count = std::min(count, static_cast<int64_t>(product.size()) / (2 * int64_t{num_tokens}));
+    if (pair_bytes > 0) count = std::min(count, static_cast<int64_t>(scratch.bytes()) / pair_bytes);
+    if (count > 8) count = round_down(count, 8);
+    count = std::min({count, gate.rows - gate_row, up.rows - up_row, half - i});
+    CHECK(count > 0);
+
+    Gemm g;
+    g.a = weights(gate, gate_row, count, scratch.data());
+    const Operand up_rows = weights(up, up_row, count, scratch.data() + count * expanded_bytes(gate) / 2);
+    const int64_t up_column = one_call ? count : round_up(count, 4);
+    g.rows = one_call ? 2 * count : count;
+    g.depth = round_up(w.cols(), 8);
+    g.b = {in.rows, in.stride};
+    g.num_tokens = num_tokens;
+    g.c = {product.data(), round_up(up_column + count, 4)};
+    CHECK(g.c.stride * num_tokens <= static_cast<int64_t>(product.size()));
+    const FloatRows gate_sums = g.c;
+    float* up_sums = product.data() + up_column;
+    multiply(g);
+    if (!one_call) {
+      g.a = up_rows;
+      g.c.data = up_sums;
+      multiply(g);
+    }
+    swiglu_rows(gate_sums, up_sums, count, num_tokens, in.scale, {out.data + i, out.stride}, out.row_max,
+                stream);
+  }
+}
+
+LargeMatmul::LargeMatmul(int32_t max_tokens, size_t scratch_bytes, cudaStream_t stream)
+    : impl_(std::make_unique<Impl>(max_tokens, scratch_bytes, stream)) {}
+LargeMatmul::~LargeMatmul() = default;
+void LargeMatmul::reserve(int64_t max_rows) { impl_->reserve(max_rows); }
+void LargeMatmul::run(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, Epilogue epilogue,
+                      const MatmulOut& out) {
+  impl_->run(w, in, num_tokens, epilogue, out);
+}
+
+}  // namespace qwend::cuda

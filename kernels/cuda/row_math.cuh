@@ -1,0 +1,88 @@
+// What kernels over rows share: vector accesses, and reductions in an order fixed by the number of threads.
+#pragma once
+#include <cuda_fp16.h>
+
+#include <cstdint>
+
+namespace qwend::cuda {
+
+inline constexpr uint32_t kFullWarp = 0xffffffffu;
+
+// Magnitudes are compared as bits: the order of non-negative floats, with infinities and NaN above all.
+__device__ inline uint32_t magnitude_bits(float x) { return __float_as_uint(x) & 0x7fffffffu; }
+__device__ inline uint32_t magnitude_bits(const float4& v) {
+  return max(max(magnitude_bits(v.x), magnitude_bits(v.y)), max(magnitude_bits(v.z), magnitude_bits(v.w)));
+}
+
+__device__ inline float warp_sum(float v) {
+#pragma unroll
+  for (int offset = 16; offset > 0; offset /= 2) v += __shfl_xor_sync(kFullWarp, v, offset);
+  return v;
+}
+
+// All threads of the block get the sum. `partial` is shared memory that nothing else uses in the kernel.
+template <int kThreads>
+__device__ inline float block_sum(float v, float (&partial)[kThreads / 32]) {
+  v = warp_sum(v);
+  if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = v;
+  __syncthreads();
+  float total = 0.0f;
+#pragma unroll
+  for (int warp = 0; warp < kThreads / 32; ++warp) total += partial[warp];
+  return total;
+}
+
+template <int kThreads>
+__device__ inline uint32_t block_max(uint32_t v, uint32_t (&partial)[kThreads / 32]) {
+  v = __reduce_max_sync(kFullWarp, v);
+  if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = v;
+  __syncthreads();
+  uint32_t largest = 0;
+#pragma unroll
+  for (int warp = 0; warp < kThreads / 32; ++warp) largest = max(largest, partial[warp]);
+  return largest;
+}
+
+// Columns column .. column + 3 of a row, zeros beyond its width. vectors: rows begin at 16-byte boundaries.
+__device__ inline float4 load4(const float* row, int64_t column, int64_t width, bool vectors) {
+  if (vectors && column + 4 <= width) return *reinterpret_cast<const float4*>(row + column);
+  float4 v{};
+  if (column < width) v.x = row[column];
+  if (column + 1 < width) v.y = row[column + 1];
+  if (column + 2 < width) v.z = row[column + 2];
+  if (column + 3 < width) v.w = row[column + 3];
+  return v;
+}
+
+__device__ inline void store4(float* row, int64_t column, int64_t width, bool vectors, const float4& v) {
+  if (vectors && column + 4 <= width) {
+    *reinterpret_cast<float4*>(row + column) = v;
+    return;
+  }
+  if (column < width) row[column] = v.x;
+  if (column + 1 < width) row[column + 1] = v.y;
+  if (column + 2 < width) row[column + 2] = v.z;
+  if (column + 3 < width) row[column + 3] = v.w;
+}
+
+// Four values as FP16, times a power of two.
+__device__ inline uint2 to_half4(const float4& v, float factor) {
+  const __half2 low = __floats2half2_rn(v.x * factor, v.y * factor);
+  const __half2 high = __floats2half2_rn(v.z * factor, v.w * factor);
+  return {reinterpret_cast<const uint32_t&>(low), reinterpret_cast<const uint32_t&>(high)};
+}
+__device__ inline float4 from_half4(const uint2& bits, float factor) {
+  const float2 low = __half22float2(reinterpret_cast<const __half2&>(bits.x));
+  const float2 high = __half22float2(reinterpret_cast<const __half2&>(bits.y));
+  return {low.x * factor, low.y * factor, high.x * factor, high.y * factor};
+}
+
+// Below -88 the exponential overflows and the quotient is -0: silu is smaller than 1e-36 there.
+__device__ inline float silu(float x) { return __fdividef(x, 1.0f + __expf(-x)); }
+
+// Whether rows of this many floats, starting here, can be read 16 bytes at a time.
+inline bool vector_rows(const void* data, int64_t stride) {
+  return reinterpret_cast<uintptr_t>(data) % 16 == 0 && stride % 4 == 0;
+}
+
+}  // namespace qwend::cuda
