@@ -229,6 +229,8 @@ def main():
     parser.add_argument("--count", type=int, default=300, help="conversations a family")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    if os.environ.get("QWEND_REFERENCE_DATA"):  # overrides the folder of the build, as in the C++ tests
+        options.templates = pathlib.Path(os.environ["QWEND_REFERENCE_DATA"]) / "chat-templates"
     try:
         import jinja2  # noqa: F401
     except ImportError:

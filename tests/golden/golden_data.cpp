@@ -5,6 +5,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "tests/support/reference_data.h"
+
 namespace qwend::test {
 
 namespace {
@@ -21,7 +23,7 @@ GoldenStep read_step(const nlohmann::json& json) {
 
 std::vector<GoldenVariant> load_goldens() {
   namespace fs = std::filesystem;
-  const fs::path folder = fs::path(QWEND_REFERENCE_DATA) / "goldens";
+  const fs::path folder = reference_data() / "goldens";
   std::vector<GoldenVariant> variants;
   if (!fs::is_directory(folder)) return variants;
   for (const auto& entry : fs::directory_iterator(folder)) {

@@ -8,7 +8,9 @@ namespace qwend::test {
 
 ModelHarness::ModelHarness(const gguf::File& file, const Options& options)
     : options_(options),
-      backend_(make_cpu_backend(options.max_tokens, options.max_tokens, options.threads, options.products)) {
+      backend_(options.make_backend != nullptr ? options.make_backend(options.max_tokens, options.max_tokens)
+                                               : make_cpu_backend(options.max_tokens, options.max_tokens,
+                                                                  options.threads, options.products)) {
   model_ = std::make_unique<QwenModel>(file, ModelConfig::from_gguf(file), *backend_);
   kv_ = backend_->allocate_kv(model_->kv_spec(options.num_blocks, options.block_size, options.kv_dtype));
 }

@@ -1,7 +1,8 @@
-// Drives a model on the CPU backend step by step, without scheduler or sampler: tests decide what goes into
+// Drives a model step by step, without scheduler or sampler: tests decide what goes into
 // each step and see the logits.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -32,6 +33,8 @@ class ModelHarness {
     int32_t max_tokens = 1024, num_blocks = 512, block_size = 16, threads = 0;
     KvDType kv_dtype = KvDType::F32;
     CpuProducts products = CpuProducts::Fast;
+    // Makes the backend instead of the CPU's.
+    std::function<std::unique_ptr<Backend>(int32_t max_tokens, int32_t max_logit_rows)> make_backend = {};
   };
   ModelHarness(const gguf::File& file, const Options& options);
 

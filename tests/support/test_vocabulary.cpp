@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/text/utf8.h"
+#include "tests/support/reference_data.h"
 
 namespace qwend::test {
 
@@ -53,7 +54,7 @@ Vocabulary small_vocabulary() {
   return vocabulary;
 }
 
-std::string qwen2_tokenizer_folder() { return std::string(QWEND_REFERENCE_DATA) + "/qwen2-tokenizer/"; }
+std::string qwen2_tokenizer_folder() { return (reference_data() / "qwen2-tokenizer/").string(); }
 
 std::optional<Vocabulary> qwen2_vocabulary() {
   std::ifstream vocab_file(qwen2_tokenizer_folder() + "vocab.json"),

@@ -5,6 +5,7 @@
 #include "engine/gguf/gguf.h"
 #include "tests/support/catch2.h"
 #include "tests/support/gguf_writer.h"
+#include "tests/support/reference_data.h"
 #include "tests/support/temp_dir.h"
 
 using namespace qwend;
@@ -155,7 +156,7 @@ TEST_CASE("gguf: split files open by any shard", "[unit][gguf]") {
 }
 
 TEST_CASE("gguf: the reference models open", "[unit][gguf]") {
-  const std::filesystem::path folder = std::filesystem::path(QWEND_REFERENCE_DATA) / "goldens";
+  const std::filesystem::path folder = qwend::test::reference_data() / "goldens";
   if (!std::filesystem::exists(folder)) {
     WARN("skipped: no reference data at " << folder);
     return;

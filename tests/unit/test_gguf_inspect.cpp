@@ -6,6 +6,7 @@
 #include "server/cli/inspect.h"
 #include "tests/support/catch2.h"
 #include "tests/support/gguf_writer.h"
+#include "tests/support/reference_data.h"
 
 using namespace qwend;
 using Catch::Matchers::Contains;
@@ -14,14 +15,14 @@ using qwend::test::GgufWriter;
 namespace {
 
 std::filesystem::path reference_model() {
-  return std::filesystem::path(QWEND_REFERENCE_DATA) / "goldens" / "qwen2-gqa7-tied-q4_k_m.gguf";
+  return qwend::test::reference_data() / "goldens" / "qwen2-gqa7-tied-q4_k_m.gguf";
 }
 
 }  // namespace
 
 TEST_CASE("inspect: a sound model", "[unit][inspect]") {
   if (!std::filesystem::exists(reference_model())) {
-    WARN("skipped: no reference data at " << QWEND_REFERENCE_DATA);
+    WARN("skipped: no reference data at " << qwend::test::reference_data());
     return;
   }
   std::ostringstream text, json_text;

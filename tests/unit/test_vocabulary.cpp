@@ -7,6 +7,7 @@
 #include "engine/text/tokenizer.h"
 #include "tests/support/catch2.h"
 #include "tests/support/gguf_writer.h"
+#include "tests/support/reference_data.h"
 
 using namespace qwend;
 using Catch::Matchers::Contains;
@@ -102,7 +103,7 @@ TEST_CASE("vocabulary keys of the wrong type are refused", "[unit][vocabulary]")
 }
 
 TEST_CASE("the reference models' vocabularies load and round-trip", "[unit][vocabulary][golden]") {
-  const std::filesystem::path folder = std::string(QWEND_REFERENCE_DATA) + "/goldens";
+  const std::filesystem::path folder = qwend::test::reference_data() / "goldens";
   if (!std::filesystem::exists(folder)) {
     WARN("skipped: no reference data in " << folder);
     return;

@@ -1,0 +1,263 @@
+// Products with many rows against double precision: every format, epilogue and way to cut a matrix.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <set>
+
+#include "kernels/cuda/matmul.h"
+#include "tests/cuda/cuda_test.h"
+#include "tests/kernels/random_weights.h"
+
+using namespace qwend;
+using namespace qwend::cuda;
+using namespace qwend::test;
+
+namespace {
+
+std::unique_ptr<CudaMatrix> upload(std::span<const HostMatrix> parts) {
+  WeightUploader uploader(nullptr);
+  auto matrix = uploader.upload(parts);
+  uploader.wait();
+  return matrix;
+}
+
+// The rows of one or several parts, as FP16 or FP32 holds them.
+struct HostWeights {
+  int64_t cols;
+  std::vector<double> values;
+
+  HostWeights(std::span<const RandomWeights> parts) : cols(parts[0].matrix().cols) {
+    for (const RandomWeights& part : parts) {
+      for (const float x : part.dequantized()) values.push_back(static_cast<double>(x));
+    }
+  }
+  int64_t rows() const { return static_cast<int64_t>(values.size()) / cols; }
+  double product(const TestRows& in, int32_t t, int64_t row, bool scaled = true) const {
+    double sum = 0.0;
+    for (int64_t k = 0; k < cols; ++k)
+      sum += values[static_cast<size_t>(row * cols + k)] * in.value(t, k, scaled);
+    return sum;
+  }
+};
+
+std::vector<HostMatrix> views(std::span<const RandomWeights> parts) {
+  std::vector<HostMatrix> list;
+  for (const RandomWeights& part : parts) list.push_back(part.matrix());
+  return list;
+}
+
+// Rows of the step that are compared: all of a few, some of many.
+std::vector<int32_t> sample_rows(int32_t num_tokens) {
+  std::set<int32_t> rows{0, num_tokens - 1};
+  for (int32_t i = 0; i < 12; ++i) rows.insert(static_cast<int32_t>(int64_t{i} * 997 % num_tokens));
+  return {rows.begin(), rows.end()};
+}
+
+struct Output {
+  int64_t width, stride;
+  std::vector<float> values;  // [T + 1, stride]: a row more than asked for
+  std::vector<uint32_t> row_max;
+
+  float at(int32_t t, int64_t i) const { return values[static_cast<size_t>(t * stride + i)]; }
+};
+
+struct Run {
+  Epilogue epilogue = Epilogue::Store;
+  bool scaled = true;
+  float before = std::numeric_limits<float>::quiet_NaN();
+  size_t scratch_bytes = size_t{64} << 20;
+  int64_t extra_stride = 0;
+};
+
+Output run_large(const CudaMatrix& w, const TestRows& in, int32_t num_tokens, const Run& how) {
+  Output out;
+  out.width = how.epilogue == Epilogue::SwiGlu ? w.rows() / 2 : w.rows();
+  out.stride = out.width + how.extra_stride;
+  const auto data =
+      to_device(std::vector<float>(static_cast<size_t>((num_tokens + 1) * out.stride), how.before));
+  const auto row_max = DeviceBuffer<uint32_t>::zeroed(static_cast<size_t>(num_tokens));
+  LargeMatmul large(num_tokens, how.scratch_bytes, nullptr);
+  large.reserve(w.rows());
+  large.run(w, in.view(how.scaled), num_tokens, how.epilogue,
+            {data.data(), out.stride, how.epilogue == Epilogue::SwiGlu ? row_max.data() : nullptr});
+  out.values = to_host(data);
+  out.row_max = to_host(row_max);
+  return out;
+}
+
+bool same_value(float a, float b) { return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b); }
+
+// What lies beyond the result is as it was.
+int overwritten(const Output& out, int32_t num_tokens, float before) {
+  int count = 0;
+  for (int32_t t = 0; t <= num_tokens; ++t) {
+    for (int64_t i = t < num_tokens ? out.width : 0; i < out.stride; ++i)
+      count += !same_value(out.at(t, i), before);
+  }
+  return count;
+}
+
+// Largest ||got - expected|| / ||expected|| over the sampled rows.
+template <class Expected>
+double row_error(const Output& out, int32_t num_tokens, Expected expected) {
+  double worst = 0.0;
+  for (const int32_t t : sample_rows(num_tokens)) {
+    double error = 0.0, power = 0.0;
+    for (int64_t i = 0; i < out.width; ++i) {
+      const double want = expected(t, i);
+      error += std::pow(static_cast<double>(out.at(t, i)) - want, 2);
+      power += want * want;
+    }
+    const double relative = std::sqrt(error / power);
+    worst = std::isnan(relative) ? INFINITY : std::max(worst, relative);
+  }
+  return worst;
+}
+
+double silu(double x) { return x / (1.0 + std::exp(-x)); }
+
+// FP16 weights and activations are multiplied exactly; other weights are rounded to FP16 first.
+double tolerance(DType type) { return type == DType::F16 ? 2e-5 : 1e-3; }
+
+}  // namespace
+
+TEST_CASE("large products of every format", "[cuda][matmul_large]") {
+  NEEDS_CUDA_DEVICE();
+  quant::AllFormats::for_each([&]<class F>() {
+    for (const auto& [rows, num_tokens] : {std::pair{200, 65}, {33, 128}, {520, 333}}) {
+      const std::vector<RandomWeights> parts{{F::kType, rows, 512, 1, 3}};
+      const HostWeights host(parts);
+      const auto w = upload(views(parts));
+      const TestRows in(num_tokens, 512, 5, {-11, 20, -60});
+      for (const bool scaled : {true, false}) {
+        INFO(F::kName << ", " << rows << " rows, " << num_tokens << " tokens, scaled " << scaled);
+        Run how;
+        how.scaled = scaled;
+        how.extra_stride = 7;
+        const Output out = run_large(*w, in, num_tokens, how);
+        CHECK(row_error(out, num_tokens, [&](int32_t t, int64_t i) {
+                return host.product(in, t, i, scaled);
+              }) < tolerance(F::kType));
+        CHECK(overwritten(out, num_tokens, how.before) == 0);
+      }
+    }
+  });
+}
+
+TEST_CASE("large products of odd widths", "[cuda][matmul_large]") {
+  NEEDS_CUDA_DEVICE();
+  for (const DType type : {DType::F32, DType::F16, DType::BF16}) {
+    for (const int64_t cols : {24, 100, 8, 33}) {
+      INFO(format_info(type).name << ", " << cols << " columns");
+      const std::vector<RandomWeights> parts{{type, 77, cols, 1, 7}};
+      const HostWeights host(parts);
+      const TestRows in(70, cols, 9);
+      const Output out = run_large(*upload(views(parts)), in, 70, {});
+      CHECK(row_error(out, 70, [&](int32_t t, int64_t i) { return host.product(in, t, i); }) <
+            tolerance(type));
+    }
+  }
+}
+
+TEST_CASE("large products add to what is there", "[cuda][matmul_large]") {
+  NEEDS_CUDA_DEVICE();
+  for (const DType type : {DType::F16, DType::Q8_0, DType::Q4_K}) {
+    const std::vector<RandomWeights> parts{{type, 264, 1024, 1, 11}};
+    const HostWeights host(parts);
+    const auto w = upload(views(parts));
+    const TestRows in(150, 1024, 13);
+    for (const bool scaled : {true, false}) {
+      INFO(format_info(type).name << ", scaled " << scaled);
+      Run how;
+      how.epilogue = Epilogue::Add;
+      how.scaled = scaled;
+      how.before = 3.0f;
+      how.extra_stride = 8;
+      const Output out = run_large(*w, in, 150, how);
+      CHECK(row_error(out, 150, [&](int32_t t, int64_t i) { return 3.0 + host.product(in, t, i, scaled); }) <
+            tolerance(type));
+      CHECK(overwritten(out, 150, how.before) == 0);
+    }
+  }
+}
+
+TEST_CASE("large gated products, with the rows' largest magnitude", "[cuda][matmul_large]") {
+  NEEDS_CUDA_DEVICE();
+  const std::pair<DType, DType> formats[] = {
+      {DType::F16, DType::F16},   {DType::Q4_0, DType::Q4_0}, {DType::Q4_K, DType::Q6_K},
+      {DType::F16, DType::Q8_0},  {DType::Q5_0, DType::F16},  {DType::F32, DType::F32},
+      {DType::BF16, DType::BF16},
+  };
+  for (const auto& [gate_type, up_type] : formats) {
+    for (const int64_t width : {264, 77}) {
+      INFO(format_info(gate_type).name << " and " << format_info(up_type).name << ", " << width << " rows");
+      const std::vector<RandomWeights> parts{{gate_type, width, 512, 1, 17, 0.2f},
+                                             {up_type, width, 512, 1, 19, 0.2f}};
+      const HostWeights host(parts);
+      const TestRows in(99, 512, 23);
+      Run how;
+      how.epilogue = Epilogue::SwiGlu;
+      how.extra_stride = 3;
+      const Output out = run_large(*upload(views(parts)), in, 99, how);
+      const auto expected = [&](int32_t t, int64_t i) {
+        return silu(host.product(in, t, i)) * host.product(in, t, width + i);
+      };
+      CHECK(row_error(out, 99, expected) < 2 * std::max(tolerance(gate_type), tolerance(up_type)));
+      CHECK(overwritten(out, 99, how.before) == 0);
+      int wrong = 0;
+      for (int32_t t = 0; t < 99; ++t) {
+        float largest = 0.0f;
+        for (int64_t i = 0; i < width; ++i) largest = std::max(largest, std::abs(out.at(t, i)));
+        wrong += out.row_max[static_cast<size_t>(t)] != std::bit_cast<uint32_t>(largest);
+      }
+      CHECK(wrong == 0);
+    }
+  }
+}
+
+TEST_CASE("matrices of several parts, cut into stretches", "[cuda][matmul_large]") {
+  NEEDS_CUDA_DEVICE();
+  const std::vector<RandomWeights> parts{{DType::Q4_K, 300, 768, 1, 29},
+                                         {DType::F16, 52, 768, 1, 31},
+                                         {DType::Q6_K, 100, 768, 1, 37},
+                                         {DType::F32, 60, 768, 1, 41}};
+  const HostWeights host(parts);
+  const auto w = upload(views(parts));
+  const TestRows in(80, 768, 43);
+  for (const size_t rows_of_scratch : {1, 5, 64, 1000}) {
+    for (const Epilogue epilogue : {Epilogue::Store, Epilogue::Add, Epilogue::SwiGlu}) {
+      INFO("scratch for " << rows_of_scratch << " rows, epilogue " << static_cast<int>(epilogue));
+      Run how;
+      how.epilogue = epilogue;
+      how.before = epilogue == Epilogue::Add ? 0.5f : how.before;
+      how.scratch_bytes = 2 * rows_of_scratch * 768 * sizeof(__half);  // a gate row and its up row at least
+      const Output out = run_large(*w, in, 80, how);
+      CHECK(row_error(out, 80, [&](int32_t t, int64_t i) {
+              if (epilogue == Epilogue::SwiGlu) {
+                return silu(host.product(in, t, i)) * host.product(in, t, host.rows() / 2 + i);
+              }
+              return host.product(in, t, i) + (epilogue == Epilogue::Add ? 0.5 : 0.0);
+            }) < 2e-3);
+    }
+  }
+}
+
+TEST_CASE("2,048 tokens with outliers; the same call gives the same bits", "[cuda][matmul_large]") {
+  NEEDS_CUDA_DEVICE();
+  for (const DType type : {DType::F16, DType::Q5_0}) {
+    INFO(format_info(type).name);
+    const std::vector<RandomWeights> parts{{type, 1152, 896, 1, 47}};
+    const HostWeights host(parts);
+    const auto w = upload(views(parts));
+    TestRows in(2048, 896, 53, {-11, 14, 0, -30});
+    for (size_t t = 0; t < 2048; ++t)
+      in.host[t * static_cast<size_t>(in.stride) + t % 896] = to_half(16380.0f);
+    in.rows = to_device(in.host);
+    const Output out = run_large(*w, in, 2048, {});
+    CHECK(row_error(out, 2048, [&](int32_t t, int64_t i) { return host.product(in, t, i); }) <
+          tolerance(type));
+    const Output again = run_large(*w, in, 2048, {});
+    CHECK(same_bits(std::span<const float>(out.values), std::span<const float>(again.values)));
+  }
+}
