@@ -115,4 +115,14 @@ Result<const ValueArray*, ApiError> read_array(const Value& value, std::string p
   return invalid_type(path, "an array", type_name(value));
 }
 
+Result<std::string, ApiError> read_function_name(const Value& value, std::string_view path) {
+  const std::string function_path = at(path, "function");
+  const Value* function = find_present(value, "function");
+  if (function == nullptr) return missing_parameter(function_path);
+  if (auto object = read_object(*function, function_path); !object) return object.error();
+  const Value* name = find_present(*function, "name");
+  if (name == nullptr) return missing_parameter(at(function_path, "name"));
+  return read_string(*name, at(function_path, "name"));
+}
+
 }  // namespace qwend

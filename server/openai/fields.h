@@ -46,6 +46,8 @@ Result<std::vector<int32_t>, ApiError> read_token_ids(const Value& value, int32_
 Result<const ValueObject*, ApiError> read_object(const Value& value, std::string path);
 Result<const ValueArray*, ApiError> read_array(const Value& value, std::string path);
 const Value* find_present(const Value& object, std::string_view key);  // nullptr when absent or null
+// value.function.name, of a tool or of a call; both must be there. value: an object.
+Result<std::string, ApiError> read_function_name(const Value& value, std::string_view path);
 
 // ---- tables
 

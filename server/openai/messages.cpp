@@ -50,19 +50,13 @@ Result<ToolCall, ApiError> parse_tool_call(const Value& value, const std::string
     static constexpr std::string_view kTypes[] = {"function"};
     if (auto kind = read_choice(*type, kTypes, at(path, "type")); !kind) return kind.error();
   }
+  auto name = read_function_name(value, path);
+  if (!name) return name.error();
   const std::string function_path = at(path, "function");
-  const Value* function = find_present(value, "function");
-  if (function == nullptr) return missing_parameter(function_path);
-  if (auto object = read_object(*function, function_path); !object) return object.error();
+  if (name.value().empty()) return invalid_value(at(function_path, "name"), "must not be empty");
+  call.name = std::move(name).value();
 
-  const Value* name = find_present(*function, "name");
-  if (name == nullptr) return missing_parameter(at(function_path, "name"));
-  auto name_text = read_string(*name, at(function_path, "name"));
-  if (!name_text) return name_text.error();
-  if (name_text.value().empty()) return invalid_value(at(function_path, "name"), "must not be empty");
-  call.name = std::move(name_text).value();
-
-  const Value* arguments = find_present(*function, "arguments");
+  const Value* arguments = find_present(*find_present(value, "function"), "arguments");
   if (arguments == nullptr) {
     call.arguments = Value{ValueObject{}};
     call.arguments_text = "{}";

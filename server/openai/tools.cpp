@@ -22,17 +22,10 @@ Result<std::string, ApiError> function_name(const Value& value, const std::strin
   if (kind.value() == "custom")
     return unsupported(at(path, "type"), "custom tools are not supported by this server");
   if (kind.value() != "function") return invalid_value(at(path, "type"), "must be 'function'");
-  const std::string function_path = at(path, "function");
-  const Value* function = find_present(value, "function");
-  if (function == nullptr) return missing_parameter(function_path);
-  if (auto object = read_object(*function, function_path); !object) return object.error();
-  const Value* name = find_present(*function, "name");
-  if (name == nullptr) return missing_parameter(at(function_path, "name"));
-  auto text = read_string(*name, at(function_path, "name"));
-  if (!text) return text;
-  if (!is_function_name(text.value()))
-    return invalid_value(at(function_path, "name"), "must be 1 to 64 letters, digits, '_' or '-'");
-  return text;
+  auto name = read_function_name(value, path);
+  if (name && !is_function_name(name.value()))
+    return invalid_value(at(path, "function.name"), "must be 1 to 64 letters, digits, '_' or '-'");
+  return name;
 }
 
 Problem check_function(const Value& function, const std::string& path) {
