@@ -91,15 +91,14 @@ void Engine::Impl::loop() {
     stop = mail.stop;
     try {
       apply(mail);
+      if (stop) core.end_all(FinishReason::Cancelled);  // what is in flight is collected below
       core.expire(Clock::now());
-      if (!core.idle() && !stop) core.step();
+      if (!core.idle()) core.step();
     } catch (const std::exception& error) {
       die(error.what());
     }
     publish();
   }
-  core.end_all(FinishReason::Cancelled);
-  publish();
 }
 
 void Engine::Impl::apply(Mailbox::Mail& mail) {
@@ -119,7 +118,7 @@ void Engine::Impl::die(const char* what) {
   mailbox.close();
   Mailbox::Mail mail = mailbox.take(std::chrono::milliseconds(0));
   apply(mail);
-  core.end_all(FinishReason::Error, what);
+  core.fail(what);
 }
 
 void Engine::Impl::publish() {

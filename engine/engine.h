@@ -2,33 +2,32 @@
 //
 // The life of a request in eight steps:
 //   1. submit() checks it (run/validate_request), makes it an ActiveRequest with its OutputStream, and posts
-//   it to the
-//      Mailbox, on the caller's thread. All that follows happens on the engine thread.
+//      it to the Mailbox, on the caller's thread. All that follows happens on the engine thread.
 //   2. The loop (Engine::Impl::loop) takes the mail and hands the request to EngineCore, which queues
-//   sequence 0.
+//      sequence 0.
 //   3. The Scheduler admits it when a place and blocks are there. The BlockManager fills its block table:
-//   first blocks
-//      of a known prefix, then fresh ones.
+//      first blocks of a known prefix, then fresh ones.
 //   4. Each step the Scheduler gives it some tokens to compute: chunks of the prompt, later one at a time.
-//   Without
-//      blocks for others to go on, the youngest gives its own back and computes its tokens again later.
-//   5. StepBatch turns the schedule into a StepInput and SamplingRows; the StepExecutor runs model and
-//   sampler.
-//   6. EngineCore commits: full blocks are sealed for others to share; once the prompt is computed, the
-//   siblings
-//      (n > 1) are queued and share it.
+//      Without blocks for others to go on, the youngest gives its own back and computes its tokens again
+//      later.
+//   5. StepBatch turns the schedule into a StepInput and SamplingRows; the StepExecutor launches model and
+//      sampler. On a device that computes beside the host, the next step is scheduled and launched now,
+//      before this one's results are there: its rows refer to the tokens that this one draws.
+//   6. EngineCore collects the results and commits them. Full blocks are sealed for others to share once
+//      their tokens are launched and known; when the prompt is computed, the siblings (n > 1) are queued and
+//      share it.
 //   7. The OutputProcessor turns the sampled token into text and finds the end: stop token, stop string,
-//   max_tokens or
-//      a full context. cancel(), a deadline or a failure end it anywhere, in the same way.
+//      max_tokens or a full context. cancel(), a deadline or a failure end it anywhere, in the same way. What
+//      a step in flight still draws for an ended sequence is dropped.
 //   8. publish() hands the deltas to the OutputStreams, after stats() has been brought up to date. The last
-//   delta of
-//      the last sequence carries usage and timings; blocks are free by then.
+//      delta of the last sequence carries usage and timings; blocks are free by then.
 #pragma once
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
 
+#include "engine/duration_histogram.h"
 #include "engine/error.h"
 #include "engine/output_stream.h"
 #include "engine/text/tokenizer.h"
@@ -74,8 +73,15 @@ struct EngineStats {
   uint64_t prefix_queries = 0, prefix_hits = 0;  // in tokens
   uint64_t finished_stop = 0, finished_length = 0, finished_cancelled = 0, finished_error = 0,
            finished_deadline = 0;
-  double last_step_seconds = 0, step_seconds_sum = 0;
+  // Requests cancelled, by the phase they were in. Prefill ends when the prompt has been computed.
+  uint64_t cancelled_queued = 0, cancelled_prefill = 0, cancelled_decode = 0;
+  // A step lasts from its scheduling, or from the end of the step before where it was scheduled ahead, until
+  // its results are there: the sum is the time that the device had work.
+  DurationHistogram step_seconds;  // counts `steps`
+  double last_step_seconds = 0;
   int32_t last_step_tokens = 0;
+  double schedule_seconds = 0;  // the host's time so far for scheduling steps and writing down their input
+  double commit_seconds = 0;    // and for turning their results into text and ends
 };
 
 // All methods are safe from any thread. The engine thread is the only user of scheduler, block manager,

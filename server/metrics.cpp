@@ -71,7 +71,7 @@ class LabelledCounter {
   std::map<std::string, uint64_t, std::less<>> counts_;  // guarded by mutex_
 };
 
-// A histogram of which the engine keeps count and sum only.
+// A histogram of which the engine keeps sum and count only.
 void render_summed(TextWriter& out, const std::string& name, std::string_view help, double sum,
                    double count) {
   out.family(name, "histogram", help);
@@ -94,7 +94,7 @@ struct Metrics::Impl {
   Histogram prompt_tokens{prometheus::buckets_1_2_5(kMaxTokens)},
       generation_tokens{prometheus::buckets_1_2_5(kMaxTokens)};
   std::array<std::atomic<uint64_t>, kReasons.size()> finished{};
-  LabelledCounter rejected{"code"}, cancelled{"phase"};
+  LabelledCounter rejected{"code"};
   std::atomic<int> open_connections{0};
 
   void render_engine(TextWriter& out, const EngineStats& stats) const;
@@ -121,7 +121,6 @@ void Metrics::request_finished(const Usage& usage, const Timings& timings, doubl
 
 void Metrics::token_gap(double seconds) { impl_->token_gap.observe(seconds); }
 void Metrics::rejected(std::string_view code) { impl_->rejected.add(code); }
-void Metrics::cancelled(std::string_view phase) { impl_->cancelled.add(phase); }
 void Metrics::set_open_connections(int count) { impl_->open_connections = count; }
 
 void Metrics::Impl::render_engine(TextWriter& out, const EngineStats& stats) const {
@@ -142,8 +141,16 @@ void Metrics::Impl::render_engine(TextWriter& out, const EngineStats& stats) con
   out.value("vllm:generation_tokens_total", "counter", "Tokens generated.", count(stats.generation_tokens));
   render_summed(out, "vllm:iteration_tokens_total", "Tokens computed in one engine step.",
                 count(stats.prompt_tokens + stats.generation_tokens), count(stats.steps));
-  render_summed(out, "qwend:engine_step_seconds", "Duration of one engine step.", stats.step_seconds_sum,
-                count(stats.steps));
+  prometheus::render_histogram(out, "qwend:step_seconds", "Duration of one engine step.",
+                               DurationHistogram::kBounds, stats.step_seconds.counts, stats.step_seconds.sum);
+  out.value("qwend:schedule_seconds_total", "counter", "The host's time for scheduling steps.",
+            stats.schedule_seconds);
+  out.value("qwend:commit_seconds_total", "counter", "The host's time for turning results into text.",
+            stats.commit_seconds);
+  out.family("qwend:cancelled_total", "counter", "Requests cancelled, by the phase they were in.");
+  out.sample("qwend:cancelled_total", count(stats.cancelled_queued), {{"phase", "queued"}});
+  out.sample("qwend:cancelled_total", count(stats.cancelled_prefill), {{"phase", "prefill"}});
+  out.sample("qwend:cancelled_total", count(stats.cancelled_decode), {{"phase", "decode"}});
   out.family("qwend:kv_blocks", "gauge", "KV blocks by state.");
   out.sample("qwend:kv_blocks", stats.blocks_used, {{"state", "used"}});
   out.sample("qwend:kv_blocks", stats.blocks_cached, {{"state", "cached"}});
@@ -167,7 +174,6 @@ void Metrics::Impl::render_requests(TextWriter& out) const {
   prompt_tokens.render(out, "vllm:request_prompt_tokens", "Prompt tokens of a request.");
   generation_tokens.render(out, "vllm:request_generation_tokens", "Tokens generated for a request.");
   rejected.render(out, "qwend:rejected_total", "Requests refused, by error code.");
-  cancelled.render(out, "qwend:cancelled_total", "Requests cancelled, by the phase they were in.");
   out.value("qwend:open_connections", "gauge", "Client connections.", open_connections.load());
 }
 

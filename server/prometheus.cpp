@@ -70,6 +70,21 @@ void TextWriter::value(std::string_view name, std::string_view type, std::string
   sample(name, value);
 }
 
+void render_histogram(TextWriter& out, std::string_view name, std::string_view help,
+                      std::span<const double> bounds, std::span<const uint64_t> counts, double sum) {
+  CHECK(counts.size() == bounds.size() + 1);
+  out.family(name, "histogram", help);
+  const std::string bucket = std::string(name) + "_bucket";
+  uint64_t count = 0;
+  for (size_t i = 0; i < counts.size(); ++i) {
+    count += counts[i];
+    const std::string bound = i < bounds.size() ? number_text(bounds[i]) : "+Inf";
+    out.sample(bucket, static_cast<double>(count), {{"le", bound}});
+  }
+  out.sample(std::string(name) + "_sum", sum);
+  out.sample(std::string(name) + "_count", static_cast<double>(count));
+}
+
 Histogram::Histogram(std::vector<double> bounds)
     : bounds_(std::move(bounds)), counts_(new std::atomic<uint64_t>[bounds_.size() + 1]) {
   CHECK(std::ranges::is_sorted(bounds_));
@@ -83,16 +98,9 @@ void Histogram::observe(double value) {
 }
 
 void Histogram::render(TextWriter& out, std::string_view name, std::string_view help) const {
-  out.family(name, "histogram", help);
-  const std::string bucket = std::string(name) + "_bucket";
-  uint64_t count = 0;
-  for (size_t i = 0; i <= bounds_.size(); ++i) {
-    count += counts_[i].load(std::memory_order_relaxed);
-    const std::string bound = i < bounds_.size() ? number_text(bounds_[i]) : "+Inf";
-    out.sample(bucket, static_cast<double>(count), {{"le", bound}});
-  }
-  out.sample(std::string(name) + "_sum", sum_.load(std::memory_order_relaxed));
-  out.sample(std::string(name) + "_count", static_cast<double>(count));
+  std::vector<uint64_t> counts(bounds_.size() + 1);
+  for (size_t i = 0; i < counts.size(); ++i) counts[i] = counts_[i].load(std::memory_order_relaxed);
+  render_histogram(out, name, help, bounds_, counts, sum_.load(std::memory_order_relaxed));
 }
 
 std::vector<double> buckets_1_2_5(double max) {

@@ -31,6 +31,10 @@ class TextWriter {
   std::string out_;
 };
 
+// A histogram family. bounds: rising, without +Inf; counts: one more than bounds, not cumulative.
+void render_histogram(TextWriter& out, std::string_view name, std::string_view help,
+                      std::span<const double> bounds, std::span<const uint64_t> counts, double sum);
+
 // Counts observations by upper bound. observe() is lock-free; a rendering at the same time may miss the
 // newest ones but is always consistent in itself (buckets rise, +Inf equals the count).
 class Histogram {

@@ -27,6 +27,7 @@ ActiveRequest::ActiveRequest(RequestId id_, GenerationRequest params_, uint64_t 
     sequence.domain = {params.cache_salt, params.use_prefix_cache ? 0 : id};
     sequence.wants_prompt_logits = i == 0 && params.prompt_logprobs >= 0;
     sequence.prompt = params.prompt;
+    sequence.max_output_tokens = outputs[i].max_tokens();
   }
   usage.prompt_tokens = static_cast<int32_t>(params.prompt.size());
   if (params.prompt_logprobs >= 0) prompt_logprobs.push_back({params.prompt.front(), 0.0f, {}});

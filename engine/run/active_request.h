@@ -42,6 +42,10 @@ struct ActiveRequest {
   bool started() const { return started_at != Clock::time_point{}; }
   bool prompt_computed() const { return prompt_done_at != Clock::time_point{}; }
   Timings timings(Clock::time_point now) const;
+  void release_tickets() {
+    queued.release();
+    in_flight.release();
+  }
 
   const RequestId id;
   const GenerationRequest params;

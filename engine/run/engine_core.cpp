@@ -1,6 +1,7 @@
 #include "engine/run/engine_core.h"
 
 #include <algorithm>
+#include <iterator>
 #include <stdexcept>
 
 #include "kernels/check.h"
@@ -17,6 +18,8 @@ std::vector<int32_t> padding_tokens(const Tokenizer& tokenizer, int32_t vocab_si
   return padding;
 }
 
+double seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
+
 }  // namespace
 
 EngineCore::EngineCore(const EngineConfig& config, StepExecutor& executor, const Tokenizer& tokenizer)
@@ -25,6 +28,7 @@ EngineCore::EngineCore(const EngineConfig& config, StepExecutor& executor, const
       vocab_size_(executor.vocab_size()),
       never_drawn_(padding_tokens(tokenizer, vocab_size_)),
       prefix_cache_(config.prefix_cache),
+      max_in_flight_(std::clamp(executor.max_in_flight(), 1, 2)),  // rows can refer to one step before theirs
       blocks_(config.num_kv_blocks, config.block_size),
       scheduler_({config.max_seqs, config.max_batch_tokens, config.prompt_logit_rows}, blocks_),
       batch_(config.block_size, never_drawn_) {}
@@ -49,7 +53,12 @@ void EngineCore::add(std::unique_ptr<ActiveRequest> request) {
 
 void EngineCore::cancel(RequestId id) {
   const auto found = requests_.find(id);
-  if (found != requests_.end()) end(*found->second, FinishReason::Cancelled);
+  if (found == requests_.end()) return;
+  ActiveRequest& request = *found->second;
+  ++(!request.started()           ? counters_.cancelled_queued
+     : !request.prompt_computed() ? counters_.cancelled_prefill
+                                  : counters_.cancelled_decode);
+  end(request, FinishReason::Cancelled);
 }
 
 void EngineCore::expire(Clock::time_point now) {
@@ -65,24 +74,52 @@ void EngineCore::expire(Clock::time_point now) {
     end(*r, r->started() ? FinishReason::Deadline : FinishReason::QueueTimeout);
 }
 
-void EngineCore::end_all(FinishReason reason, const std::string& error) {
-  while (!requests_.empty()) end(*requests_.begin()->second, reason, error);
+void EngineCore::end_all(FinishReason reason) {
+  while (!requests_.empty()) end(*requests_.begin()->second, reason);
+}
+
+void EngineCore::fail(const std::string& error) {
+  in_flight_.clear();
+  while (!requests_.empty()) end(*requests_.begin()->second, FinishReason::Error, error);
 }
 
 void EngineCore::step() {
+  const bool launched = launch();
+  CHECK(launched || !in_flight_.empty());
+  const size_t may_stay = !launched || in_flight_.back().needs_sync ? 0 : max_in_flight_ - 1;
+  while (in_flight_.size() > may_stay) commit_oldest();
+}
+
+bool EngineCore::launch() {
   const Clock::time_point begin = Clock::now();
-  const Schedule schedule = scheduler_.schedule();
-  CHECK(!schedule.chunks.empty());
+  Schedule schedule = scheduler_.schedule();
+  counters_.preemptions += schedule.num_preempted;
+  if (schedule.chunks.empty()) return false;
   note_start(schedule, begin);
   batch_.build(schedule);
+  counters_.schedule_seconds += seconds(Clock::now() - begin);
   executor_.launch(batch_.input(), batch_.rows());
-  commit(schedule, executor_.collect());
 
-  counters_.last_step_seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-  counters_.step_seconds_sum += counters_.last_step_seconds;
-  counters_.last_step_tokens = schedule.num_tokens;
-  counters_.preemptions += schedule.num_preempted;
-  ++counters_.steps;
+  const auto targets = batch_.targets();
+  Step& step = in_flight_.emplace_back(
+      Step{std::move(schedule), {targets.begin(), targets.end()}, /*needs_sync=*/false, begin});
+  for (const ScheduledChunk& chunk : step.schedule.chunks) scheduler_.launched(chunk);
+  note_targets(step);
+  return true;
+}
+
+// From now on the sequences count what the step's rows will bring.
+void EngineCore::note_targets(Step& step) {
+  for (size_t row = 0; row < step.targets.size(); ++row) {
+    const auto& [sequence, position, is_prompt_logprob] = step.targets[row];
+    if (is_prompt_logprob) {
+      sequence->num_prompt_logits = position + 1;
+    } else {
+      ++sequence->num_pending_tokens;
+      sequence->pending_row = static_cast<int32_t>(row);
+      step.needs_sync |= sequence->needs_sync;
+    }
+  }
 }
 
 void EngineCore::note_start(const Schedule& schedule, Clock::time_point now) {
@@ -91,35 +128,51 @@ void EngineCore::note_start(const Schedule& schedule, Clock::time_point now) {
     if (request.started()) continue;
     request.started_at = now;
     request.queued.release();
-    request.usage.cached_tokens = chunk.sequence->num_computed_tokens;
+    request.usage.cached_tokens = chunk.begin;
     counters_.prefix_queries += request.usage.prompt_tokens;
     counters_.prefix_hits += request.usage.cached_tokens;
   }
 }
 
-void EngineCore::commit(const Schedule& schedule, std::vector<SampledToken> sampled) {
-  const auto targets = batch_.targets();
-  if (sampled.size() != targets.size())
+void EngineCore::commit_oldest() {
+  const Step step = std::move(in_flight_.front());
+  in_flight_.pop_front();
+  std::vector<SampledToken> sampled = executor_.collect();
+  const Clock::time_point collected = Clock::now();
+  commit(step, std::move(sampled));
+
+  counters_.last_step_seconds = seconds(collected - std::max(step.begin, last_collected_));
+  counters_.step_seconds.add(counters_.last_step_seconds);
+  counters_.commit_seconds += seconds(Clock::now() - collected);
+  counters_.last_step_tokens = step.schedule.num_tokens;
+  ++counters_.steps;
+  last_collected_ = collected;
+}
+
+// Sequences that have ended since the launch are passed over.
+void EngineCore::commit(const Step& step, std::vector<SampledToken> sampled) {
+  if (sampled.size() != step.targets.size())
     throw std::runtime_error("the executor returned the wrong number of tokens");
-  for (const ScheduledChunk& chunk : schedule.chunks) {
-    scheduler_.commit(chunk);
+  const auto ended = [](const Sequence& s) { return s.state == Sequence::State::Finished; };
+  for (const ScheduledChunk& chunk : step.schedule.chunks) {
     ActiveRequest& request = *chunk.sequence->request;
-    const bool done = chunk.sequence->num_computed_tokens >= chunk.sequence->num_prompt_tokens();
-    if (done && !request.prompt_computed()) prompt_computed(request);
+    const bool done = chunk.end() >= chunk.sequence->num_prompt_tokens();
+    if (done && !ended(*chunk.sequence) && !request.prompt_computed()) prompt_computed(request);
   }
-  for (size_t row = 0; row < targets.size(); ++row) {
-    auto& [sequence, position, is_prompt_logprob] = targets[row];
+  for (size_t row = 0; row < step.targets.size(); ++row) {
+    const auto& [sequence, position, is_prompt_logprob] = step.targets[row];
+    if (ended(*sequence)) continue;
     if (is_prompt_logprob) {
-      sequence->num_prompt_logits = position + 1;
       sequence->request->prompt_logprobs.push_back(
           {sampled[row].token, sampled[row].logprob, std::move(sampled[row].top)});
     } else {
       add_token(*sequence, std::move(sampled[row]));
     }
   }
-  for (const ScheduledChunk& chunk : schedule.chunks) {  // nothing to generate: the prompt was all
+  for (const ScheduledChunk& chunk : step.schedule.chunks) {  // nothing to generate: the prompt was all
     ActiveRequest& request = *chunk.sequence->request;
-    if (request.params.stop.max_tokens == 0 && request.prompt_computed()) end(request, FinishReason::Length);
+    const bool prompt_only = request.params.stop.max_tokens == 0 && request.prompt_computed();
+    if (prompt_only && !ended(*chunk.sequence)) end(request, FinishReason::Length);
   }
 }
 
@@ -137,11 +190,15 @@ void EngineCore::add_token(Sequence& sequence, SampledToken sampled) {
   }
   ActiveRequest& request = *sequence.request;
   if (request.first_token_at == Clock::time_point{}) request.first_token_at = Clock::now();
-  sequence.output.push_back(sampled.token);
+  const int32_t token = sampled.token;
   ++request.usage.completion_tokens;
   ++counters_.generation_tokens;
   OutputDelta delta = request.outputs[sequence.index].push(std::move(sampled));
-  if (delta.finish != FinishReason::None) end_sequence(sequence, delta.finish);
+  if (delta.finish == FinishReason::None) {
+    scheduler_.append(sequence, token);
+  } else {
+    end_sequence(sequence, delta.finish);
+  }
   emit(request, sequence.index, std::move(delta));
 }
 
@@ -191,7 +248,10 @@ void EngineCore::emit(ActiveRequest& request, int32_t index, OutputDelta delta) 
 }
 
 void EngineCore::publish() {
-  ended_.clear();  // first: whoever reads the last delta finds the engine without the request
+  // First: whoever reads the last delta finds the engine without the request.
+  for (auto& request : ended_) request->release_tickets();
+  if (!in_flight_.empty()) std::ranges::move(ended_, std::back_inserter(in_flight_.back().ended));
+  ended_.clear();
   const Clock::time_point now = Clock::now();
   for (auto& [stream, delta] : outbox_) {
     delta.published_at = now;
@@ -212,13 +272,19 @@ EngineStats EngineCore::stats() const {
 }
 
 std::string EngineCore::check() const {
+  std::unordered_map<const Sequence*, int32_t> pending;
+  for (const Step& step : in_flight_) {
+    for (const auto& target : step.targets) pending[target.sequence] += !target.is_prompt_logprob;
+  }
   std::vector<const Sequence*> sequences;
   int32_t waiting = 0, running = 0;
   for (const auto& [id, request] : requests_) {
     int32_t unfinished = 0;
     for (const Sequence& sequence : request->sequences) {
       sequences.push_back(&sequence);
-      unfinished += sequence.state != Sequence::State::Finished;
+      if (sequence.state == Sequence::State::Finished) continue;
+      ++unfinished;
+      if (sequence.num_pending_tokens != pending[&sequence]) return "a sequence miscounts its pending tokens";
       waiting += sequence.state == Sequence::State::Waiting;
       running += sequence.state == Sequence::State::Running;
     }

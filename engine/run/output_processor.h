@@ -20,6 +20,7 @@ class OutputProcessor {
   // Ends the sequence without a further token: the delta holds the text held back so far.
   OutputDelta finish(FinishReason reason);
   int32_t num_tokens() const { return num_tokens_; }  // pushed so far
+  int32_t max_tokens() const { return max_tokens_; }  // ends with this one at the latest
 
  private:
   bool is_stop_token(int32_t token) const;

@@ -7,12 +7,14 @@
 namespace qwend {
 
 void StepBatch::build(const Schedule& schedule) {
-  for (auto* v : {&tokens_, &positions_, &slot_mapping_, &cu_seqlens_, &context_lens_, &logit_rows_})
+  for (auto* v :
+       {&tokens_, &token_rows_, &positions_, &slot_mapping_, &cu_seqlens_, &context_lens_, &logit_rows_})
     v->clear();
   targets_.clear();
   rows_.clear();
   cu_seqlens_.push_back(0);
   block_table_stride_ = 0;
+  has_pending_tokens_ = false;
   for (const ScheduledChunk& chunk : schedule.chunks) {
     add_targets(chunk);
     add_tokens(chunk);
@@ -40,37 +42,39 @@ void StepBatch::build(const Schedule& schedule) {
 
 void StepBatch::add_tokens(const ScheduledChunk& chunk) {
   const Sequence& sequence = *chunk.sequence;
-  const int32_t end = sequence.num_computed_tokens + chunk.num_tokens;
-  for (int32_t position = sequence.num_computed_tokens; position < end; ++position) {
-    tokens_.push_back(sequence.token(position));
+  for (int32_t position = chunk.begin; position < chunk.end(); ++position) {
+    const bool pending = position >= sequence.num_tokens();
+    tokens_.push_back(pending ? 0 : sequence.token(position));
+    token_rows_.push_back(pending ? sequence.pending_row : -1);
+    has_pending_tokens_ |= pending;
     positions_.push_back(position);
     slot_mapping_.push_back(sequence.block_table[position / block_size_] * block_size_ +
                             position % block_size_);
   }
   cu_seqlens_.push_back(static_cast<int32_t>(tokens_.size()));
-  context_lens_.push_back(end);
+  context_lens_.push_back(chunk.end());
 }
 
 // Call before add_tokens(): the chunk's first row is the number of tokens so far.
 void StepBatch::add_targets(const ScheduledChunk& chunk) {
   Sequence& sequence = *chunk.sequence;
-  const int32_t first_row = static_cast<int32_t>(tokens_.size()) - sequence.num_computed_tokens;
-  const int32_t end = sequence.num_computed_tokens + chunk.num_tokens;
+  const int32_t first_row = static_cast<int32_t>(tokens_.size()) - chunk.begin;
   const auto add = [&](int32_t position, bool is_prompt_logprob) {
     logit_rows_.push_back(first_row + position);
     targets_.push_back({&sequence, position, is_prompt_logprob});
   };
   if (sequence.prompt_logits_missing()) {
-    const int32_t last = std::min(end, sequence.num_prompt_tokens() - 1);
-    for (int32_t p = std::max(sequence.num_prompt_logits, sequence.num_computed_tokens); p < last; ++p)
-      add(p, true);
+    const int32_t last = std::min(chunk.end(), sequence.num_prompt_tokens() - 1);
+    for (int32_t p = std::max(sequence.num_prompt_logits, chunk.begin); p < last; ++p) add(p, true);
   }
-  if (end == sequence.num_tokens() && sequence.request->params.stop.max_tokens > 0) add(end - 1, false);
+  const bool reaches_end = chunk.end() == sequence.num_tokens() + sequence.num_pending_tokens;
+  if (reaches_end && sequence.max_output_tokens > 0) add(chunk.end() - 1, false);
 }
 
 SamplingRow StepBatch::sampling_row(const Sequence& sequence) const {
   const ActiveRequest& request = *sequence.request;
   const SamplingParams& params = request.params.sampling;
+  const int32_t num_pending = sequence.num_pending_tokens;
   const bool repetition = params.repetition_penalty != 1.0f;
   const bool penalties = repetition || params.presence_penalty != 0.0f || params.frequency_penalty != 0.0f;
   SamplingRow row;
@@ -83,12 +87,15 @@ SamplingRow StepBatch::sampling_row(const Sequence& sequence) const {
   row.presence_penalty = params.presence_penalty;
   row.frequency_penalty = params.frequency_penalty;
   row.seed = request.seed + sequence.index;
-  row.position = sequence.num_tokens();
+  row.position = sequence.num_tokens() + num_pending;
   row.num_logprobs = params.num_logprobs;
   row.logit_bias = params.logit_bias;
   if (repetition) row.prompt_tokens = sequence.prompt;
-  if (penalties) row.output_tokens = sequence.output;
-  const bool below_min = sequence.num_output_tokens() < request.params.stop.min_tokens;
+  if (penalties) {
+    row.output_tokens = sequence.output;
+    if (num_pending > 0) row.previous_row = sequence.pending_row;
+  }
+  const bool below_min = sequence.num_output_tokens() + num_pending < request.params.stop.min_tokens;
   row.banned_tokens = below_min ? request.banned_below_min : never_drawn_;
   return row;
 }
@@ -108,6 +115,7 @@ SamplingRow StepBatch::prompt_logprob_row(const Sequence& sequence,
 StepInput StepBatch::input() const {
   StepInput input;
   input.tokens = tokens_;
+  if (has_pending_tokens_) input.token_rows = token_rows_;
   input.positions = positions_;
   input.slot_mapping = slot_mapping_;
   input.cu_seqlens = cu_seqlens_;

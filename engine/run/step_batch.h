@@ -13,6 +13,8 @@ namespace qwend {
 
 // Keeps its buffers from step to step. Engine thread only. What input() and rows() return points into the
 // batch and into the sequences: valid until the next build() or until a sequence changes.
+// Where a sequence's last token is pending, the step before is the one that draws it: the rows refer to it
+// (StepInput::token_rows, SamplingRow::previous_row) and count it as a token.
 class StepBatch {
  public:
   // What a logit row is for: the next token of a sequence, or the log-probability of its prompt token
@@ -40,10 +42,12 @@ class StepBatch {
 
   const int32_t block_size_;
   const std::vector<int32_t> never_drawn_;
-  std::vector<int32_t> tokens_, positions_, slot_mapping_;  // [T]
-  std::vector<int32_t> cu_seqlens_;                         // [S + 1]
-  std::vector<int32_t> context_lens_;                       // [S]
-  std::vector<int32_t> block_tables_;                       // [S, block_table_stride_]
+  std::vector<int32_t> tokens_, token_rows_;       // [T]
+  std::vector<int32_t> positions_, slot_mapping_;  // [T]
+  bool has_pending_tokens_ = false;                // some token_rows_ are not -1
+  std::vector<int32_t> cu_seqlens_;                // [S + 1]
+  std::vector<int32_t> context_lens_;              // [S]
+  std::vector<int32_t> block_tables_;              // [S, block_table_stride_]
   int32_t block_table_stride_ = 0;
   std::vector<int32_t> logit_rows_;                // [L]
   std::vector<Target> targets_;                    // [L]

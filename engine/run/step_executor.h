@@ -9,7 +9,8 @@
 
 namespace qwend {
 
-// Engine thread only. A failure is a std::exception; the engine then fails every request and is dead.
+// Engine thread only. A failure is a std::exception; the engine then fails every request and is dead, and
+// steps in flight are never collected.
 class StepExecutor {
  public:
   virtual ~StepExecutor() = default;

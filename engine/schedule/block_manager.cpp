@@ -107,8 +107,8 @@ bool BlockManager::grow(Sequence& sequence, int32_t num_tokens) {
 }
 
 void BlockManager::seal(Sequence& sequence) {
-  for (int32_t& logical = sequence.num_sealed_blocks;
-       (logical + 1) * block_size_ <= sequence.num_computed_tokens; ++logical) {
+  const int32_t num_final = std::min(sequence.num_computed_tokens, sequence.num_tokens());
+  for (int32_t& logical = sequence.num_sealed_blocks; (logical + 1) * block_size_ <= num_final; ++logical) {
     int32_t& block = sequence.block_table[logical];
     CHECK(blocks_[block].ref_count == 1 && blocks_[block].content == 0);
     const uint64_t parent = logical == 0 ? 0 : blocks_[sequence.block_table[logical - 1]].content;

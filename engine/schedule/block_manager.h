@@ -18,12 +18,14 @@ namespace qwend {
 //   least
 //           recently used first
 //
-// Prefix sharing. A block is sealed once all its tokens are computed: it gets a content number, never used
-// again, and can be found by (domain, content number of the block before it, its own tokens). Equal keys
-// therefore mean equal token prefixes by induction; the hash, keyed with a random number of the process
-// against crafted collisions, only chooses the bucket. Sealing content that is already known swaps the
-// sequence's copy for the known block, so a content exists at most once, and whoever holds a block also holds
-// all blocks before it.
+// Prefix sharing. A block is sealed once all its tokens are known and computed, where a launched step counts
+// as computed: steps run in the order of their launch, so whoever finds the block reads it after it was
+// written, and whoever is given a block back by others writes to it after their last use. A sealed block gets
+// a content number, never used again, and can be found by (domain, content number of the block before it, its
+// own tokens). Equal keys therefore mean equal token prefixes by induction; the hash, keyed with a random
+// number of the process against crafted collisions, only chooses the bucket. Sealing content that is already
+// known swaps the sequence's copy for the known block, so a content exists at most once, and whoever holds a
+// block also holds all blocks before it.
 //
 // No block is ever copied: a sequence shares full blocks and computes the tail of its prompt itself.
 //
@@ -51,7 +53,7 @@ class BlockManager {
   bool admit(Sequence& sequence, int32_t max_cached_tokens, int32_t reserve);
   // Makes room for num_tokens tokens. False, and nothing changed, when the pool is used up.
   bool grow(Sequence& sequence, int32_t num_tokens);
-  // Makes the full blocks of all computed tokens known to others.
+  // Makes the full blocks of all tokens that are known and computed known to others.
   void seal(Sequence& sequence);
   // Takes all blocks from the sequence; nothing of it counts as computed afterwards.
   void release(Sequence& sequence);

@@ -30,14 +30,14 @@ Schedule Scheduler::schedule() {
 void Scheduler::schedule_decodes(Schedule& step) {
   for (size_t i = 0; i < running_.size(); ++i) {  // shrinks at its end when sequences are preempted
     Sequence& sequence = *running_[i];
-    if (sequence.num_remaining() > 1 || !make_room(sequence, step)) continue;
-    step.chunks.push_back({&sequence, 1});
+    if (sequence.num_remaining() != 1 || !make_room(sequence, step)) continue;
+    step.chunks.push_back({&sequence, sequence.num_computed_tokens, 1});
     ++step.num_tokens;
   }
 }
 
 bool Scheduler::make_room(Sequence& sequence, Schedule& step) {
-  while (!blocks_.grow(sequence, sequence.num_tokens())) {
+  while (!blocks_.grow(sequence, sequence.num_computed_tokens + 1)) {
     CHECK(running_.size() > 1);  // alone, every admitted sequence fits
     Sequence& last = *running_.back();
     preempt(last);
@@ -70,6 +70,7 @@ void Scheduler::schedule_prompts(Schedule& step) {
 }
 
 bool Scheduler::admit(Sequence& sequence) {
+  CHECK(sequence.num_pending_tokens == 0);  // results come before the step after a preemption is scheduled
   if (blocked_ == &sequence && blocked_at_release_ == blocks_.num_releases()) return false;
   // The last token is always computed, for its logits; so is every prompt token whose logits are still
   // wanted.
@@ -103,15 +104,22 @@ void Scheduler::schedule_chunk(Sequence& sequence, Schedule& step, int32_t& logi
     logit_rows -= std::max(0, end - first_row);
   }
   if (num_tokens == 0) return;
-  step.chunks.push_back({&sequence, num_tokens});
+  step.chunks.push_back({&sequence, sequence.num_computed_tokens, num_tokens});
   step.num_tokens += num_tokens;
 }
 
-void Scheduler::commit(const ScheduledChunk& chunk) {
+void Scheduler::launched(const ScheduledChunk& chunk) {
   Sequence& sequence = *chunk.sequence;
-  CHECK(sequence.state == Sequence::State::Running);
-  sequence.num_computed_tokens += chunk.num_tokens;
-  CHECK(sequence.num_computed_tokens <= sequence.num_tokens());
+  CHECK(sequence.state == Sequence::State::Running && sequence.num_computed_tokens == chunk.begin);
+  sequence.num_computed_tokens = chunk.end();
+  CHECK(sequence.num_computed_tokens <= sequence.num_tokens() + sequence.num_pending_tokens);
+  blocks_.seal(sequence);
+}
+
+void Scheduler::append(Sequence& sequence, int32_t token) {
+  CHECK(sequence.num_pending_tokens > 0);
+  --sequence.num_pending_tokens;
+  sequence.output.push_back(token);
   blocks_.seal(sequence);
 }
 
@@ -122,7 +130,8 @@ std::string Scheduler::check() const {
   }
   for (const Sequence* sequence : running_) {
     if (sequence->state != Sequence::State::Running) return "a running sequence has another state";
-    if (sequence->num_remaining() < 1) return "a running sequence has nothing to compute";
+    const bool waits = sequence->num_pending_tokens > 0 || sequence->max_output_tokens == 0;
+    if (sequence->num_remaining() < (waits ? 0 : 1)) return "a running sequence has nothing to compute";
     if (static_cast<int32_t>(sequence->block_table.size()) <
         blocks_.blocks_for(sequence->num_computed_tokens)) {
       return "a block table is too short";

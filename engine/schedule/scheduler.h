@@ -18,7 +18,9 @@ struct SchedulerConfig {
 
 struct ScheduledChunk {
   Sequence* sequence;
-  int32_t num_tokens;  // the next ones after num_computed_tokens
+  int32_t begin;  // position of its first token: num_computed_tokens when it was scheduled
+  int32_t num_tokens;
+  int32_t end() const { return begin + num_tokens; }
 };
 
 struct Schedule {
@@ -54,10 +56,13 @@ class Scheduler {
 
   void add(Sequence& sequence);     // Held -> Waiting
   void remove(Sequence& sequence);  // any state -> Finished; its blocks are given back at once
-  // Chunks for one step, blocks allocated. Not empty unless nothing is waiting or running.
+  // Chunks for one step, blocks allocated. Empty when nothing is waiting or running, or when all that run
+  // wait for what a step in flight draws.
   Schedule schedule();
-  // Records that the chunk has been computed.
-  void commit(const ScheduledChunk& chunk);
+  // Records that the chunk's step is on its way.
+  void launched(const ScheduledChunk& chunk);
+  // The first pending token of the sequence, running or preempted, is known, and the sequence goes on.
+  void append(Sequence& sequence, int32_t token);
 
   int32_t num_running() const { return static_cast<int32_t>(running_.size()); }
   int32_t num_waiting() const { return static_cast<int32_t>(waiting_.size()); }

@@ -32,7 +32,7 @@ Result<std::unique_ptr<OutputGroup>, ApiError> OutputGroup::submit(Engine& engin
   for (GenerationRequest& request : requests) {
     auto stream = engine.submit(std::move(request));
     if (!stream) return to_api_error(stream.error());  // the group's end cancels those already in
-    group->members_.push_back({std::move(stream).value(), false, false, {}});
+    group->members_.push_back({std::move(stream).value(), false, {}});
     group->members_.back().last_token.resize(static_cast<size_t>(group->n_));
     ++group->open_;
   }
@@ -45,7 +45,6 @@ void OutputGroup::cancel() {
   for (Member& member : members_) {
     if (member.done) continue;
     engine_.cancel(member.stream->id());
-    metrics_.cancelled(member.has_output ? "decode" : "prefill");
     member.done = true;
     --open_;
   }
@@ -89,7 +88,6 @@ void OutputGroup::record(Member& member, const OutputDelta& delta) {
     Clock::time_point& last = member.last_token[static_cast<size_t>(delta.index)];
     if (last != Clock::time_point()) metrics_.token_gap(seconds(delta.published_at - last));
     last = delta.published_at;
-    member.has_output = true;
   }
   if (!delta.last) return;
   member.done = true;

@@ -40,7 +40,6 @@ class OutputGroup {
   struct Member {
     std::shared_ptr<OutputStream> stream;
     bool done = false;
-    bool has_output = false;
     std::vector<Clock::time_point> last_token;  // of each of the n sequences; epoch: none yet
   };
   OutputGroup(Engine& engine, Metrics& metrics, int32_t n) : engine_(engine), metrics_(metrics), n_(n) {}

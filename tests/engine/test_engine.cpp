@@ -1,5 +1,6 @@
 // The engine with its thread: what other threads see.
 #include <atomic>
+#include <deque>
 #include <latch>
 #include <numeric>
 #include <random>
@@ -10,7 +11,7 @@
 // Catch2 last: its CHECK replaces ours.
 #include "tests/support/catch2.h"
 
-namespace qwend::testing {
+namespace qwend::test {
 namespace {
 
 using std::chrono::milliseconds;
@@ -27,11 +28,12 @@ EngineConfig small_config() {
 }
 
 struct Running {
-  explicit Running(EngineConfig config, std::function<void(const StepInput&)> on_step = {}) {
+  // depth: steps in flight.
+  Running(EngineConfig config, int32_t depth, std::function<void(const StepInput&)> on_step = {}) {
     auto owned =
-        std::make_unique<FakeExecutor>(EngineHarness::kVocab, config.num_kv_blocks, config.block_size);
+        std::make_unique<FakeExecutor>(EngineHarness::kVocab, config.num_kv_blocks, config.block_size, depth);
     owned->on_step = std::move(on_step);
-    engine = std::make_unique<Engine>(config, std::move(owned), TinyVocabulary::tokenizer());
+    engine = std::make_unique<Engine>(config, std::move(owned), small_tokenizer());
   }
   Received submit(const GenerationRequest& request) {
     auto stream = engine->submit(request);
@@ -70,7 +72,8 @@ GenerationRequest endless(int32_t prompt_tokens, int32_t max_tokens) {
 }
 
 TEST_CASE("A request runs to its end and leaves nothing behind", "[engine]") {
-  Running r(small_config());
+  const int32_t depth = GENERATE(1, 2);
+  Running r(small_config(), depth);
   CHECK(r.engine->idle());
   const GenerationRequest request = endless(40, 20);
   Received received = r.submit(request);
@@ -88,15 +91,16 @@ TEST_CASE("A request runs to its end and leaves nothing behind", "[engine]") {
   CHECK(stats.steps == 20);
   CHECK(r.engine->check_invariants() == "");
   const ReferenceOutput expected =
-      reference_output(request, 0, *TinyVocabulary::tokenizer(), EngineHarness::kVocab, 200);
+      reference_output(request, 0, *small_tokenizer(), EngineHarness::kVocab, 200);
   CHECK(received.sequences[0].text == expected.text);
   CHECK(received.timings.ttft_ms >= received.timings.queue_ms + received.timings.prompt_ms);
 }
 
 TEST_CASE("What can't run is refused by kind", "[engine]") {
+  const int32_t depth = GENERATE(1, 2);
   EngineConfig config = small_config();
   config.num_kv_blocks = 8;  // 128 tokens
-  Running r(config);
+  Running r(config, depth);
   CHECK(r.refusal(endless(200, 1)) == Kind::PromptTooLong);
   CHECK(r.refusal(endless(129, 2)) == Kind::NeverFits);
   CHECK(r.refusal(endless(60, 70)) == Kind::NeverFits);
@@ -138,7 +142,7 @@ TEST_CASE("Settings that can't work are named", "[engine]") {
     EngineConfig config = small_config();
     change(config);
     try {
-      Running r(config);
+      Running r(config, 1);
     } catch (const LoadError& error) {
       return error.what();
     }
@@ -150,11 +154,12 @@ TEST_CASE("Settings that can't work are named", "[engine]") {
 }
 
 TEST_CASE("A full queue refuses, and takes again once requests have started", "[engine]") {
+  const int32_t depth = GENERATE(1, 2);
   EngineConfig config = small_config();
   config.max_seqs = 1;
   config.max_queue = 3;
   Gate gate;
-  Running r(config, [&](const StepInput&) { gate.wait(); });
+  Running r(config, depth, [&](const StepInput&) { gate.wait(); });
   std::vector<Received> accepted;
   accepted.push_back(r.submit(endless(4, 2)));
   gate.wait_until_held();  // it runs now
@@ -169,8 +174,9 @@ TEST_CASE("A full queue refuses, and takes again once requests have started", "[
 }
 
 TEST_CASE("Health and stats answer while a step runs, and the heartbeat goes on without work", "[engine]") {
+  const int32_t depth = GENERATE(1, 2);
   Gate gate;
-  Running r(small_config(), [&](const StepInput&) { gate.wait(); });
+  Running r(small_config(), depth, [&](const StepInput&) { gate.wait(); });
   Received received = r.submit(endless(4, 2));
   gate.wait_until_held();
   CHECK(r.engine->stats().steps == 0);
@@ -190,11 +196,12 @@ TEST_CASE("Health and stats answer while a step runs, and the heartbeat goes on 
 }
 
 TEST_CASE("A failing executor ends every stream with one error and the engine for good", "[engine]") {
+  const int32_t depth = GENERATE(1, 2);
   EngineConfig config = small_config();
   config.max_seqs = 2;
   Gate gate;
   std::atomic<int> steps = 0;
-  Running r(config, [&](const StepInput&) {
+  Running r(config, depth, [&](const StepInput&) {
     if (++steps == 1) gate.wait();
     if (steps == 4) throw std::runtime_error("device lost");
   });
@@ -226,17 +233,23 @@ TEST_CASE("A failing executor ends every stream with one error and the engine fo
 TEST_CASE("A sampled token without text fails the engine, not the process", "[engine]") {
   class Wild : public StepExecutor {
    public:
+    explicit Wild(int32_t depth) : depth_(depth) {}
     int32_t vocab_size() const override { return EngineHarness::kVocab; }
-    int32_t max_in_flight() const override { return 1; }
-    void launch(const StepInput&, std::span<const SamplingRow> rows) override { num_rows_ = rows.size(); }
+    int32_t max_in_flight() const override { return depth_; }
+    void launch(const StepInput&, std::span<const SamplingRow> rows) override {
+      in_flight_.emplace_back(rows.size(), SampledToken{1 << 20, 0.0f, {}});
+    }
     std::vector<SampledToken> collect() override {
-      return std::vector<SampledToken>(num_rows_, SampledToken{1 << 20, 0.0f, {}});
+      auto sampled = std::move(in_flight_.front());
+      in_flight_.pop_front();
+      return sampled;
     }
 
    private:
-    size_t num_rows_ = 0;
+    const int32_t depth_;
+    std::deque<std::vector<SampledToken>> in_flight_;
   };
-  Engine engine(small_config(), std::make_unique<Wild>(), TinyVocabulary::tokenizer());
+  Engine engine(small_config(), std::make_unique<Wild>(GENERATE(1, 2)), small_tokenizer());
   auto stream = engine.submit(endless(4, 2));
   REQUIRE(stream.ok());
   Received received(stream.value(), 1);
@@ -246,9 +259,10 @@ TEST_CASE("A sampled token without text fails the engine, not the process", "[en
 }
 
 TEST_CASE("Draining refuses the new and finishes the old; the destructor ends what is left", "[engine]") {
+  const int32_t depth = GENERATE(1, 2);
   std::vector<Received> streams;
   {
-    Running r(small_config());
+    Running r(small_config(), depth);
     streams.push_back(r.submit(endless(4, 100)));
     r.engine->drain();
     CHECK(r.refusal(endless(4, 2)) == Kind::Draining);
@@ -258,7 +272,7 @@ TEST_CASE("Draining refuses the new and finishes the old; the destructor ends wh
   {
     Gate gate;
     std::atomic<bool> first = true;
-    Running r(small_config(), [&](const StepInput&) {
+    Running r(small_config(), depth, [&](const StepInput&) {
       if (first.exchange(false)) gate.wait();
     });
     GenerationRequest request = endless(4, 190);
@@ -281,7 +295,8 @@ TEST_CASE("Draining refuses the new and finishes the old; the destructor ends wh
 }
 
 TEST_CASE("A reader that does not read holds up nobody, and catches up in one piece", "[engine]") {
-  Running r(small_config());
+  const int32_t depth = GENERATE(1, 2);
+  Running r(small_config(), depth);
   Received lazy = r.submit(endless(4, 100));
   for (int i = 0; i < 5; ++i) {
     Received eager = r.submit(endless(10 + i, 100));
@@ -295,7 +310,8 @@ TEST_CASE("A reader that does not read holds up nobody, and catches up in one pi
 }
 
 TEST_CASE("Requests without a seed get different ones", "[engine]") {
-  Running r(small_config());
+  const int32_t depth = GENERATE(1, 2);
+  Running r(small_config(), depth);
   GenerationRequest request = endless(10, 30);
   request.sampling.temperature = 1.0f;
   Received a = r.submit(request), b = r.submit(request);
@@ -305,11 +321,12 @@ TEST_CASE("Requests without a seed get different ones", "[engine]") {
 }
 
 TEST_CASE("64 clients finish in a pool of 1.2 sequences", "[engine]") {
+  const int32_t depth = GENERATE(1, 2);
   EngineConfig config = small_config();
   config.num_kv_blocks = 15;  // a request needs 12 or 13
   config.max_queue = 64;
   config.max_seqs = 64;
-  Running r(config);
+  Running r(config, depth);
   std::vector<GenerationRequest> requests;
   std::vector<Received> streams;
   for (int32_t i = 0; i < 64; ++i) {
@@ -321,16 +338,17 @@ TEST_CASE("64 clients finish in a pool of 1.2 sequences", "[engine]") {
     streams[i].wait();
     REQUIRE(streams[i].done);
     const ReferenceOutput expected =
-        reference_output(requests[i], 0, *TinyVocabulary::tokenizer(), EngineHarness::kVocab, 200);
+        reference_output(requests[i], 0, *small_tokenizer(), EngineHarness::kVocab, 200);
     CHECK(streams[i].sequences[0].tokens == expected.tokens);
   }
   CHECK(r.engine->stats().blocks_used == 0);
 }
 
 TEST_CASE("Many threads submit, read, cancel and look at once", "[engine]") {
+  const int32_t depth = GENERATE(1, 2);
   EngineConfig config = small_config();
   config.num_kv_blocks = 40;
-  Running r(config);
+  Running r(config, depth);
   std::atomic<int> wrong = 0, completed = 0, cancelled = 0, refused = 0;
   const auto client = [&](uint32_t seed) {
     std::mt19937 rng(seed);
@@ -362,7 +380,7 @@ TEST_CASE("Many threads submit, read, cancel and look at once", "[engine]") {
         if (ended_early) continue;
         ++completed;
         const ReferenceOutput expected =
-            reference_output(request, k, *TinyVocabulary::tokenizer(), EngineHarness::kVocab, 200);
+            reference_output(request, k, *small_tokenizer(), EngineHarness::kVocab, 200);
         wrong += got.tokens != expected.tokens || got.text != expected.text || got.finish != expected.finish;
       }
     }
@@ -387,4 +405,4 @@ TEST_CASE("Many threads submit, read, cancel and look at once", "[engine]") {
 }
 
 }  // namespace
-}  // namespace qwend::testing
+}  // namespace qwend::test

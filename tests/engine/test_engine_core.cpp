@@ -1,12 +1,14 @@
 // The engine step by step: what one request sees in each situation it can meet.
+#include <algorithm>
 #include <numeric>
+#include <thread>
 
 #include "tests/support/engine_harness.h"
 #include "tests/support/reference_output.h"
 // Catch2 last: its CHECK replaces ours.
 #include "tests/support/catch2.h"
 
-namespace qwend::testing {
+namespace qwend::test {
 namespace {
 
 EngineConfig config(int32_t num_blocks = 64, int32_t max_seqs = 8, int32_t max_batch_tokens = 64) {
@@ -33,14 +35,15 @@ GenerationRequest endless(std::vector<int32_t> prompt, int32_t max_tokens) {
 }
 
 ReferenceOutput reference(const GenerationRequest& request, int32_t index = 0) {
-  return reference_output(request, index, *TinyVocabulary::tokenizer(), EngineHarness::kVocab, 256);
+  return reference_output(request, index, *small_tokenizer(), EngineHarness::kVocab, 256);
 }
 
 TEST_CASE("Greedy output is the same alone, chunked, cached, batched, preempted and n > 1", "[engine]") {
+  const int32_t depth = GENERATE(1, 2);
   const GenerationRequest request = endless(prompt_of(70), 50);
   const std::vector<int32_t> expected = reference(request).tokens;
 
-  EngineHarness alone(config());
+  EngineHarness alone(config(), depth);
   Received cold = alone.submit(request);
   alone.run();
   REQUIRE(cold.take());
@@ -53,7 +56,7 @@ TEST_CASE("Greedy output is the same alone, chunked, cached, batched, preempted 
   CHECK(cached.usage.cached_tokens == 64);
   CHECK(cached.usage.completion_tokens == 50);
 
-  EngineHarness chunked(config(64, 1, 3));
+  EngineHarness chunked(config(64, 1, 3), depth);
   Received in_chunks = chunked.submit(request);
   chunked.run();
   REQUIRE(in_chunks.take());
@@ -61,7 +64,7 @@ TEST_CASE("Greedy output is the same alone, chunked, cached, batched, preempted 
   CHECK(chunked.executor.max_tokens == 3);
 
   for (const int32_t num_blocks : {64, 10}) {  // roomy, and so small that two sequences preempt each other
-    EngineHarness batched(config(num_blocks));
+    EngineHarness batched(config(num_blocks), depth);
     GenerationRequest forked = request;
     forked.n = 3;
     Received n3 = batched.submit(forked);
@@ -81,20 +84,19 @@ TEST_CASE("Greedy output is the same alone, chunked, cached, batched, preempted 
 }
 
 TEST_CASE("n sequences share the prompt's blocks and draw different tokens", "[engine]") {
-  EngineHarness h(config());
+  EngineHarness h(config(), GENERATE(1, 2));
   GenerationRequest request = endless(prompt_of(64), 40);
   request.sampling.temperature = 1.0f;
   request.sampling.seed = 11;
   request.n = 4;
   request.use_prefix_cache = GENERATE(true, false);
   Received received = h.submit(request);
-  h.step();  // the prompt
-  h.step();
+  h.steps(2);  // the first is the prompt
   CHECK(h.core.stats().running == 4);
   // Three full blocks shared (the fourth's last token each computes itself), and one or two each.
   CHECK(h.core.stats().blocks_used <= 3 + 4 * 2);
   const int64_t prompt_work = h.executor.num_tokens;
-  CHECK(prompt_work <= 64 + 3 * 16 + 1);
+  CHECK(prompt_work <= 64 + 3 * 16 + h.depth);
   h.run();
   REQUIRE(received.take());
   for (int32_t i = 0; i < 4; ++i) {
@@ -106,7 +108,7 @@ TEST_CASE("n sequences share the prompt's blocks and draw different tokens", "[e
 }
 
 TEST_CASE("The next turn of a conversation finds prompt and answer in the cache", "[engine]") {
-  EngineHarness h(config());
+  EngineHarness h(config(), GENERATE(1, 2));
   Received first = h.submit(endless(prompt_of(30), 40));
   h.run();
   REQUIRE(first.take());
@@ -123,7 +125,7 @@ TEST_CASE("The next turn of a conversation finds prompt and answer in the cache"
 }
 
 TEST_CASE("More sequences than places run in waves", "[engine]") {
-  EngineHarness h(config(64, 3));
+  EngineHarness h(config(64, 3), GENERATE(1, 2));
   GenerationRequest request = endless(prompt_of(20), 10);
   request.n = 10;
   Received received = h.submit(request);
@@ -139,7 +141,7 @@ TEST_CASE("More sequences than places run in waves", "[engine]") {
 }
 
 TEST_CASE("Prompt log-probabilities come once, bypass the cache and fill it", "[engine]") {
-  EngineHarness h(config());
+  EngineHarness h(config(), GENERATE(1, 2));
   Received warm = h.submit(endless(prompt_of(50), 1));
   h.run();
   GenerationRequest request = endless(prompt_of(50), 0);
@@ -173,7 +175,7 @@ TEST_CASE("Prompt log-probabilities come once, bypass the cache and fill it", "[
 }
 
 TEST_CASE("A prompt of one token has no log-probability to tell", "[engine]") {
-  EngineHarness h(config());
+  EngineHarness h(config(), GENERATE(1, 2));
   GenerationRequest request = endless({'x'}, 0);
   request.prompt_logprobs = 5;
   Received received = h.submit(request);
@@ -184,8 +186,8 @@ TEST_CASE("A prompt of one token has no log-probability to tell", "[engine]") {
 }
 
 TEST_CASE("Log-probabilities travel with their tokens", "[engine]") {
-  EngineHarness h(config());
-  GenerationRequest request = endless(prompt_of(5), 4);
+  EngineHarness h(config(), GENERATE(1, 2));
+  GenerationRequest request = endless(prompt_of(6), 4);
   request.sampling.num_logprobs = 3;
   Received received = h.submit(request);
   h.run();
@@ -200,10 +202,10 @@ TEST_CASE("Log-probabilities travel with their tokens", "[engine]") {
 }
 
 TEST_CASE("A cancelled request gives its blocks back in every phase, a thousand times", "[engine]") {
-  EngineHarness h(config(40, 4, 16));
+  EngineHarness h(config(40, 4, 16), GENERATE(1, 2));
   enum Phase { Queued, Prefill, Decode, Siblings, WaitingSiblings };
   Received neighbour = h.submit(endless(prompt_of(9), 200));  // runs all the time
-  h.step();
+  h.steps(1);
   for (int32_t round = 0; round < 1000; ++round) {
     const Phase phase = static_cast<Phase>(round % 5);
     GenerationRequest request = endless(prompt_of(40, round), 100);
@@ -212,7 +214,7 @@ TEST_CASE("A cancelled request gives its blocks back in every phase, a thousand 
     Received received = h.submit(request);
     const RequestId id = h.last_id;
     const int32_t num_steps = phase == Queued ? 0 : phase == Prefill ? 1 : 9;
-    for (int32_t i = 0; i < num_steps; ++i) h.step();
+    h.steps(num_steps);
     const EngineStats before = h.core.stats();
     h.core.cancel(id);
     h.core.cancel(id);  // a second time: harmless
@@ -225,7 +227,8 @@ TEST_CASE("A cancelled request gives its blocks back in every phase, a thousand 
 
     REQUIRE(neighbour.take());
     const int32_t neighbours = neighbour.done ? 0 : 1;
-    const int32_t computed = 9 + static_cast<int32_t>(neighbour.sequences[0].tokens.size()) - 1;
+    const int32_t in_flight = h.depth - 1;
+    const int32_t computed = 9 + static_cast<int32_t>(neighbour.sequences[0].tokens.size()) - 1 + in_flight;
     REQUIRE(before.running >= neighbours + (phase == Siblings ? 3 : phase == Queued ? 0 : 1));
     REQUIRE((before.waiting > 0) == (phase == Queued || phase == WaitingSiblings));
     REQUIRE(h.core.stats().running == neighbours);
@@ -233,25 +236,29 @@ TEST_CASE("A cancelled request gives its blocks back in every phase, a thousand 
     REQUIRE(h.core.stats().blocks_used == neighbours * (computed + 15) / 16);
     if (neighbour.done) {
       neighbour = h.submit(endless(prompt_of(9), 200));
-      h.step();
+      h.steps(1);
     }
   }
   h.run();
-  CHECK(h.core.stats().blocks_used == 0);
+  const EngineStats stats = h.core.stats();
+  CHECK(stats.blocks_used == 0);
+  CHECK(stats.cancelled_queued == 200);
+  CHECK(stats.cancelled_prefill == 200);
+  CHECK(stats.cancelled_decode == 600);
 }
 
 TEST_CASE("Deadlines: in the queue, and while running with what there is", "[engine]") {
-  EngineHarness h(config(64, 1));
+  EngineHarness h(config(64, 1), GENERATE(1, 2));
   const Clock::time_point start = Clock::now();
   GenerationRequest slow = endless(prompt_of(10), 100);
   slow.deadline = start + std::chrono::seconds(100);
   Received running = h.submit(slow, start);
-  h.step();
+  h.steps(1);
   GenerationRequest waits = endless(prompt_of(10), 100);
   waits.queue_deadline = start + std::chrono::seconds(50);
   waits.n = 3;
   Received queued = h.submit(waits, start);
-  h.step();
+  h.steps(1);
 
   h.core.expire(start + std::chrono::seconds(49));
   h.core.publish();
@@ -273,13 +280,14 @@ TEST_CASE("Deadlines: in the queue, and while running with what there is", "[eng
   CHECK(running.sequences[0].finish == FinishReason::Deadline);
   CHECK(running.sequences[0].tokens.size() == 2);
   CHECK(running.usage.completion_tokens == 2);
-  CHECK(h.core.idle());
-  CHECK(h.core.stats().finished_deadline == 4);  // sequences
+  h.run();
+  CHECK_FALSE(running.stream->take_all(std::chrono::milliseconds(0)).size());  // nothing after the end
+  CHECK(h.core.stats().finished_deadline == 4);                                // sequences
   CHECK(h.core.stats().blocks_used == 0);
 }
 
 TEST_CASE("A request that ran keeps its place when its queue deadline passes", "[engine]") {
-  EngineHarness h(config());
+  EngineHarness h(config(), GENERATE(1, 2));
   const Clock::time_point start = Clock::now();
   GenerationRequest request = endless(prompt_of(10), 5);
   request.queue_deadline = start + std::chrono::seconds(1);
@@ -301,11 +309,11 @@ TEST_CASE("Sampling rows say what the request asked for", "[engine]") {
         r.n = 2;
         return r;
       }(),
-      5, *TinyVocabulary::tokenizer(), 256, Clock::now());
+      5, *small_tokenizer(), 256, Clock::now());
   request.banned_below_min = {1, 2};
   BlockManager blocks(8, 16);
   Scheduler scheduler({4, 64, 8}, blocks);
-  StepBatch batch(16, {TinyVocabulary::kUnused});
+  StepBatch batch(16, {kUnused});
   scheduler.add(request.sequences[1]);
   Schedule schedule = scheduler.schedule();
   batch.build(schedule);
@@ -325,7 +333,7 @@ TEST_CASE("Sampling rows say what the request asked for", "[engine]") {
   CHECK(row.banned_tokens.size() == 2);
   CHECK(batch.input().logit_rows[0] == 19);
 
-  for (const ScheduledChunk& chunk : schedule.chunks) scheduler.commit(chunk);
+  for (const ScheduledChunk& chunk : schedule.chunks) scheduler.launched(chunk);
   request.sequences[1].output = {5, 6, 7};
   schedule = scheduler.schedule();
   CHECK(schedule.num_tokens == 3);
@@ -333,9 +341,188 @@ TEST_CASE("Sampling rows say what the request asked for", "[engine]") {
   row = batch.rows()[0];
   CHECK(row.position == 23);
   CHECK(row.banned_tokens.size() == 1);
-  CHECK(row.banned_tokens[0] == TinyVocabulary::kUnused);
+  CHECK(row.banned_tokens[0] == kUnused);
   scheduler.remove(request.sequences[1]);
 }
 
+TEST_CASE("A row whose last token is pending refers to the row that draws it", "[engine]") {
+  GenerationRequest params = greedy(prompt_of(20), 3);
+  params.sampling.presence_penalty = GENERATE(0.0f, 0.5f);
+  params.stop.min_tokens = 2;
+  ActiveRequest request(7, params, 5, *small_tokenizer(), 256, Clock::now());
+  request.banned_below_min = {1, 2};
+  Sequence& sequence = request.sequences[0];
+  BlockManager blocks(8, 16);
+  Scheduler scheduler({4, 64, 8}, blocks);
+  StepBatch batch(16, {});
+  scheduler.add(sequence);
+  for (const int32_t row_before : {-1, 0, 3}) {
+    const Schedule schedule = scheduler.schedule();
+    REQUIRE(schedule.chunks.size() == 1);
+    batch.build(schedule);
+    const StepInput input = batch.input();
+    const SamplingRow row = batch.rows()[0];
+    const bool pending = row_before >= 0;
+    CHECK(row.position == 20 + sequence.num_output_tokens() + pending);
+    CHECK(row.previous_row == (params.sampling.presence_penalty > 0 ? row_before : -1));
+    CHECK(row.banned_tokens.size() == (row.position < 22 ? 2u : 0u));
+    CHECK(input.token_rows.size() == (pending ? 1u : 0u));
+    if (pending) CHECK(input.token_rows[0] == row_before);
+    CHECK(input.context_lens[0] == static_cast<int32_t>(row.position));
+    scheduler.launched(schedule.chunks[0]);
+    ++sequence.num_pending_tokens;
+    sequence.pending_row = row_before == -1 ? 0 : 3;
+    if (pending) scheduler.append(sequence, 'x');  // the result of the step before
+    REQUIRE(scheduler.check() == "");
+  }
+  CHECK(scheduler.schedule().chunks.empty());  // the third token, the last one, is on its way
+  scheduler.remove(sequence);
+}
+
+TEST_CASE("Steps overlap, and an end known in advance costs no step", "[engine]") {
+  EngineHarness h(config(), 2);
+  std::vector<Received> streams;
+  for (int32_t i = 0; i < 3; ++i) streams.push_back(h.submit(endless(prompt_of(10, i), 40)));
+  h.run();
+  CHECK(h.executor.num_steps == 40);
+  CHECK(h.executor.num_overlapped == 39);
+  CHECK(h.core.stats().steps == 40);
+  CHECK(h.executor.num_tokens == 3 * (10 + 39));
+
+  GenerationRequest full = endless(prompt_of(250), 40);  // the context ends it after 6 tokens
+  h.submit(full);
+  h.run();
+  CHECK(h.core.stats().steps == 40 + 4 + 5);  // 64 tokens of the prompt a step
+}
+
+TEST_CASE("An end found late costs one step, of which nothing is seen", "[engine]") {
+  GenerationRequest request = greedy(prompt_of(20), 100);
+  request.stop.ignore_eos = true;
+  const std::vector<int32_t> tokens = reference(request).tokens;
+  const auto stops_at = std::ranges::find_if(tokens.begin() + 27, tokens.end(), [&](int32_t token) {
+    return std::ranges::count(tokens, token) == 1;
+  });
+  REQUIRE(stops_at != tokens.end());
+  request.stop.stop_token_ids = {*stops_at};
+  const int32_t generated = static_cast<int32_t>(stops_at - tokens.begin()) + 1;
+
+  std::vector<int32_t> next = request.prompt;  // goes on where the first request ended
+  next.insert(next.end(), tokens.begin(), tokens.begin() + generated + 40);
+  std::vector<int32_t> cached;
+  for (const int32_t depth : {1, 2}) {
+    EngineHarness h(config(), depth);
+    Received received = h.submit(request);
+    h.run();
+    REQUIRE(received.take());
+    CHECK(received.sequences[0].finish == FinishReason::Stop);
+    CHECK(received.sequences[0].tokens == std::vector<int32_t>(tokens.begin(), stops_at));
+    CHECK(received.usage.completion_tokens == generated);
+    CHECK(h.core.stats().generation_tokens == static_cast<uint64_t>(generated));
+    CHECK(h.executor.num_steps == generated + depth - 1);
+    CHECK(h.core.stats().blocks_used == 0);
+    Received second = h.submit(endless(next, 5));
+    h.run();
+    REQUIRE(second.take());
+    cached.push_back(second.usage.cached_tokens);
+  }
+  CHECK(cached[0] == cached[1]);
+  CHECK(cached[0] == (20 + generated - 1) / 16 * 16);
+}
+
+TEST_CASE("Whatever ends a request while it is in flight drops what its step still draws", "[engine]") {
+  EngineHarness h(config(20), 2);
+  const Clock::time_point start = Clock::now();
+  for (int32_t round = 0; round < 50; ++round) {
+    GenerationRequest request = endless(prompt_of(60, round), 60);
+    request.deadline = start + std::chrono::seconds(1);
+    Received gone = h.submit(request, start);
+    h.steps(1 + round % 7);
+    REQUIRE(h.executor.num_in_flight() == 1);
+    if (round % 2 == 0) {
+      h.core.cancel(h.last_id);
+    } else {
+      h.core.expire(start + std::chrono::seconds(2));
+    }
+    h.core.publish();
+    REQUIRE(gone.take());
+    REQUIRE(gone.done);
+    REQUIRE(h.core.check() == "");
+    // The next one takes the same blocks while the step is in flight.
+    const GenerationRequest other = endless(prompt_of(60, round + 13), 30);
+    Received next = h.submit(other);
+    h.run();
+    REQUIRE(gone.take());  // nothing more came
+    REQUIRE(next.take());
+    REQUIRE(next.sequences[0].tokens == reference(other).tokens);
+  }
+}
+
+TEST_CASE("A step that the next one needs to have seen is collected first", "[engine]") {
+  EngineHarness h(config(), 2);
+  const GenerationRequest request = endless(prompt_of(10), 20);
+  Received before = h.submit(request);
+  h.steps(5);
+  Received masked = h.submit(request, Clock::now(), /*needs_sync=*/true);
+  h.step();  // launches the step with its first row
+  const int64_t overlapped = h.executor.num_overlapped;
+  while (!masked.done) {
+    REQUIRE(h.executor.num_in_flight() == 0);
+    h.step();
+    REQUIRE(masked.take());
+  }
+  CHECK(h.executor.num_overlapped == overlapped);
+  CHECK(masked.sequences[0].tokens == reference(request).tokens);
+  h.run();
+  REQUIRE(before.take());
+  CHECK(before.sequences[0].tokens == reference(request).tokens);
+}
+
+TEST_CASE("Time is accounted for each step", "[engine]") {
+  EngineHarness h(config(), GENERATE(1, 2));
+  h.executor.on_step = [](const StepInput&) { std::this_thread::sleep_for(std::chrono::milliseconds(2)); };
+  const Clock::time_point begin = Clock::now();
+  h.submit(endless(prompt_of(10), 20));
+  h.run();
+  const double elapsed = std::chrono::duration<double>(Clock::now() - begin).count();
+  const EngineStats stats = h.core.stats();
+  uint64_t count = 0;
+  for (const uint64_t bucket : stats.step_seconds.counts) count += bucket;
+  CHECK(count == 20);
+  // The fake executor computes when it is launched, so a last step, launched ahead, takes no time of its own.
+  const auto& counts = stats.step_seconds.counts;
+  CHECK(counts[0] + counts[1] + counts[2] == static_cast<uint64_t>(h.depth - 1));
+  CHECK(stats.step_seconds.sum >= 20 * 0.002);
+  CHECK(stats.step_seconds.sum <= elapsed);
+  CHECK(stats.schedule_seconds > 0);
+  CHECK(stats.commit_seconds > 0);
+  CHECK(stats.schedule_seconds + stats.commit_seconds < elapsed - 20 * 0.002);
+}
+
+TEST_CASE("The fake executor refuses steps that refer to what is not there", "[engine]") {
+  const int32_t depth = GENERATE(1, 2);
+  FakeExecutor executor(EngineHarness::kVocab, 4, 16, depth);
+  const auto launch = [&](int32_t position, std::vector<int32_t> token_rows, int32_t previous_row) {
+    const std::vector<int32_t> tokens = {5}, positions = {position}, cu_seqlens = {0, 1},
+                               context_lens = {position + 1}, table = {0}, logit_rows = {0};
+    StepInput input{tokens, positions, positions, cu_seqlens, context_lens, table, 1, logit_rows, token_rows};
+    SamplingRow row;
+    row.previous_row = previous_row;
+    executor.launch(input, {&row, 1});
+  };
+  CHECK_THROWS_AS(executor.collect(), std::logic_error);
+  CHECK_THROWS_AS(launch(0, {0}, -1), std::logic_error);  // no step before
+  launch(0, {}, -1);
+  CHECK_THROWS_AS(launch(1, {1}, -1), std::logic_error);  // which had one row
+  CHECK_THROWS_AS(launch(1, {}, 1), std::logic_error);
+  if (depth == 1) {
+    CHECK_THROWS_AS(launch(1, {}, -1), std::logic_error);
+  } else {
+    launch(1, {0}, 0);
+    CHECK_THROWS_AS(launch(2, {0}, -1), std::logic_error);  // a third step
+  }
+  for (int32_t i = 0; i < depth; ++i) CHECK(executor.collect().size() == 1);
+  CHECK_THROWS_AS(launch(2, {0}, -1), std::logic_error);  // the host has seen it: it is no longer pending
+}
+
 }  // namespace
-}  // namespace qwend::testing
+}  // namespace qwend::test

@@ -5,10 +5,8 @@
 // Catch2 last: its CHECK replaces ours.
 #include "tests/support/catch2.h"
 
-namespace qwend::testing {
+namespace qwend::test {
 namespace {
-
-using Tiny = TinyVocabulary;
 
 // Everything shown for the tokens, up to the end.
 struct Shown {
@@ -34,22 +32,22 @@ Shown show(OutputProcessor& processor, const std::vector<int32_t>& tokens) {
 
 Shown show(const GenerationRequest& request, const std::vector<int32_t>& tokens,
            int32_t max_model_len = 1000) {
-  OutputProcessor processor(*Tiny::tokenizer(), request, max_model_len);
+  OutputProcessor processor(*small_tokenizer(), request, max_model_len);
   return show(processor, tokens);
 }
 
 TEST_CASE("A stop string is found over every division into tokens", "[engine]") {
-  const std::string said = "ab<END>cd";
+  const std::string said = "th<END>cd";
   // A vocabulary with every piece of it.
-  Vocabulary vocabulary = Tiny::make();
+  Vocabulary vocabulary = small_vocabulary();
   std::map<std::string, int32_t> id_of;
   for (size_t from = 0; from < said.size(); ++from) {
     for (size_t length = 1; from + length <= said.size(); ++length) {
       const std::string piece = said.substr(from, length);
       if (length == 1) {
         id_of[piece] = piece[0];
-      } else if (piece == "ab") {
-        id_of[piece] = Tiny::kAb;
+      } else if (piece == "th") {
+        id_of[piece] = kTh;
       } else if (id_of.emplace(piece, static_cast<int32_t>(vocabulary.tokens.size())).second) {
         vocabulary.tokens.push_back(piece);
         vocabulary.types.push_back(TokenType::Normal);
@@ -76,7 +74,7 @@ TEST_CASE("A stop string is found over every division into tokens", "[engine]") 
     }
     OutputProcessor processor(tokenizer, request, 1000);
     const Shown shown = show(processor, tokens);
-    REQUIRE(shown.text == (include ? "ab<END>" : "ab"));
+    REQUIRE(shown.text == (include ? "th<END>" : "th"));
     REQUIRE(shown.last.finish == FinishReason::Stop);
     REQUIRE(shown.last.stop_index == 1);
     REQUIRE(shown.num_pushed == expected_pushes);
@@ -93,7 +91,7 @@ TEST_CASE("Text that only began like a stop string is shown in the end", "[engin
   CHECK(shown.last.finish == FinishReason::Length);
   CHECK(shown.last.stop_index == -1);
 
-  OutputProcessor processor(*Tiny::tokenizer(), request, 1000);
+  OutputProcessor processor(*small_tokenizer(), request, 1000);
   CHECK(show(processor, bytes_of("axy")).text == "a");
   const OutputDelta cancelled = processor.finish(FinishReason::Deadline);
   CHECK(cancelled.text == "xy");
@@ -101,7 +99,7 @@ TEST_CASE("Text that only began like a stop string is shown in the end", "[engin
 }
 
 TEST_CASE("Characters are shown whole; half a character at the end becomes U+FFFD", "[engine]") {
-  const Shown whole = show(greedy({1}, 100), {0xC3, 0xA9, Tiny::kEnd});
+  const Shown whole = show(greedy({1}, 100), {0xC3, 0xA9, kImEnd});
   CHECK(whole.text == "é");
   const Shown half = show(greedy({1}, 2), {'a', 0xC3});
   CHECK(half.text == "a\xEF\xBF\xBD");
@@ -110,7 +108,7 @@ TEST_CASE("Characters are shown whole; half a character at the end becomes U+FFF
 
 TEST_CASE("Stop tokens end a sequence and are not shown", "[engine]") {
   GenerationRequest request = greedy({1}, 100);
-  for (const int32_t stop : {Tiny::kEnd, Tiny::kEndOfText}) {
+  for (const int32_t stop : {kImEnd, kEndOfText}) {
     const Shown shown = show(request, {'a', stop, 'b'});
     CHECK(shown.text == "a");
     CHECK(shown.tokens == std::vector<int32_t>{'a'});
@@ -118,18 +116,18 @@ TEST_CASE("Stop tokens end a sequence and are not shown", "[engine]") {
     CHECK(shown.num_pushed == 2);
   }
   request.stop.include_stop_in_output = true;
-  CHECK(show(request, {'a', Tiny::kEnd}).tokens == std::vector<int32_t>{'a', Tiny::kEnd});
-  CHECK(show(request, {'a', Tiny::kEnd}).text == "a");
+  CHECK(show(request, {'a', kImEnd}).tokens == std::vector<int32_t>{'a', kImEnd});
+  CHECK(show(request, {'a', kImEnd}).text == "a");
   request.keep_control_tokens = true;
-  CHECK(show(request, {'a', Tiny::kEnd}).text == "a<|im_end|>");
+  CHECK(show(request, {'a', kImEnd}).text == "a<|im_end|>");
 
   request = greedy({1}, 3);
   request.stop.ignore_eos = true;
-  const Shown ignored = show(request, {'a', Tiny::kEnd, 'b'});
+  const Shown ignored = show(request, {'a', kImEnd, 'b'});
   CHECK(ignored.text == "ab");
   CHECK(ignored.last.finish == FinishReason::Length);
   request.stop.stop_token_ids = {'b'};
-  CHECK(show(request, {'a', Tiny::kEnd, 'b'}).last.finish == FinishReason::Stop);
+  CHECK(show(request, {'a', kImEnd, 'b'}).last.finish == FinishReason::Stop);
 }
 
 TEST_CASE("Below min_tokens stop strings do not count", "[engine]") {
@@ -148,4 +146,4 @@ TEST_CASE("A full context ends a sequence", "[engine]") {
 }
 
 }  // namespace
-}  // namespace qwend::testing
+}  // namespace qwend::test

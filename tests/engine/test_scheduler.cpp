@@ -27,12 +27,16 @@ struct Fixture {
 
   Schedule step() {
     const Schedule schedule = scheduler.schedule();
-    for (const ScheduledChunk& chunk : schedule.chunks) scheduler.commit(chunk);
     for (const ScheduledChunk& chunk : schedule.chunks) {
       Sequence& s = *chunk.sequence;
+      scheduler.launched(chunk);
       s.num_prompt_logits = std::min(s.num_computed_tokens, s.num_prompt_tokens() - 1);
-      if (s.num_remaining() > 0) continue;
-      s.output.push_back(0);
+      if (chunk.end() == s.num_tokens()) ++s.num_pending_tokens;
+    }
+    for (const ScheduledChunk& chunk : schedule.chunks) {
+      Sequence& s = *chunk.sequence;
+      if (s.num_pending_tokens == 0) continue;
+      scheduler.append(s, 0);
       if (s.num_output_tokens() == wanted[&s]) scheduler.remove(s);
     }
     std::vector<const Sequence*> all;

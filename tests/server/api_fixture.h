@@ -97,9 +97,8 @@ inline constexpr char kChatMlTemplate[] = "<|im_start|> message <|im_end|>";
 class ApiFixture {
  public:
   explicit ApiFixture(const char* template_text = kQwen25Template, EngineConfig config = small_config())
-      : tokenizer(std::make_shared<const Tokenizer>(small_vocabulary())) {
-    auto owned =
-        std::make_unique<testing::FakeExecutor>(tokenizer->size(), config.num_kv_blocks, config.block_size);
+      : tokenizer(small_tokenizer()) {
+    auto owned = std::make_unique<FakeExecutor>(tokenizer->size(), config.num_kv_blocks, config.block_size);
     executor = owned.get();
     engine = std::make_unique<Engine>(config, std::move(owned), tokenizer);
     app.reset(new App{.engine = *engine,
@@ -126,7 +125,7 @@ class ApiFixture {
     executor->logits_of = [script, prompts, vocab = tokenizer->size(),
                            eos = tokenizer->eos()](std::span<const int32_t> context) {
       const size_t said = context.size() - prompt_size(*prompts, context);
-      std::vector<float> logits = testing::fake_logits(context, vocab);
+      std::vector<float> logits = fake_logits(context, vocab);
       logits[static_cast<size_t>(said < script.size() ? script[said] : eos)] = 60.0f;
       return logits;
     };
@@ -151,7 +150,7 @@ class ApiFixture {
   }
 
   std::shared_ptr<const Tokenizer> tokenizer;
-  testing::FakeExecutor* executor = nullptr;
+  FakeExecutor* executor = nullptr;
   Metrics metrics;
   std::unique_ptr<Engine> engine;
   std::unique_ptr<App> app;

@@ -134,7 +134,7 @@ TEST_CASE("an answer that ends at once keeps its entry when echoed", "[server][c
   // Always the end: harnesses drop the last entry whatever it is.
   api.executor->logits_of = [vocab = api.tokenizer->size(),
                              eos = api.tokenizer->eos()](std::span<const int32_t> context) {
-    auto logits = testing::fake_logits(context, vocab);
+    auto logits = fake_logits(context, vocab);
     logits[static_cast<size_t>(eos)] = 60.0f;
     return logits;
   };

@@ -6,9 +6,9 @@
 
 #include "engine/run/engine_core.h"
 #include "tests/support/fake_executor.h"
-#include "tests/support/tiny_vocabulary.h"
+#include "tests/support/test_vocabulary.h"
 
-namespace qwend::testing {
+namespace qwend::test {
 
 // What a reader of a stream has seen.
 struct Received {
@@ -65,18 +65,21 @@ struct Received {
 };
 
 struct EngineHarness {
-  static constexpr int32_t kVocab = TinyVocabulary::kSize + 3;  // padded, as real models are
+  static constexpr int32_t kVocab = kSmallVocabularySize + 3;  // padded, as real models are
 
-  explicit EngineHarness(EngineConfig config_)
+  // depth: steps that the executor allows in flight.
+  explicit EngineHarness(EngineConfig config_, int32_t depth_ = 1)
       : config(config_),
-        executor(kVocab, config.num_kv_blocks, config.block_size),
-        core(config, executor, *TinyVocabulary::tokenizer()) {}
+        depth(depth_),
+        executor(kVocab, config.num_kv_blocks, config.block_size, depth),
+        core(config, executor, *small_tokenizer()) {}
 
-  Received submit(GenerationRequest request, Clock::time_point now = Clock::now()) {
+  Received submit(GenerationRequest request, Clock::time_point now = Clock::now(), bool needs_sync = false) {
     const int32_t n = request.n;
     const uint64_t seed = request.sampling.seed.value_or(0);
-    auto active = std::make_unique<ActiveRequest>(++last_id, std::move(request), seed,
-                                                  *TinyVocabulary::tokenizer(), config.max_model_len, now);
+    auto active = std::make_unique<ActiveRequest>(++last_id, std::move(request), seed, *small_tokenizer(),
+                                                  config.max_model_len, now);
+    for (Sequence& sequence : active->sequences) sequence.needs_sync = needs_sync;
     Received received(active->stream, n);
     core.add(std::move(active));
     return received;
@@ -85,11 +88,17 @@ struct EngineHarness {
     core.step();
     core.publish();
   }
+  // Until `count` further steps have been committed; at depth 2 another one is in flight then.
+  void steps(int32_t count) {
+    const uint64_t end = core.stats().steps + static_cast<uint64_t>(count);
+    while (core.stats().steps < end) step();
+  }
   void run() {  // until everything has ended
     while (!core.idle()) step();
   }
 
   const EngineConfig config;
+  const int32_t depth;
   FakeExecutor executor;
   EngineCore core;
   RequestId last_id = 0;
@@ -109,4 +118,4 @@ inline std::vector<int32_t> bytes_of(std::string_view text) {
   return tokens;
 }
 
-}  // namespace qwend::testing
+}  // namespace qwend::test

@@ -2,6 +2,7 @@
 #pragma once
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <functional>
 #include <map>
 #include <set>
@@ -11,7 +12,7 @@
 
 #include "engine/run/step_executor.h"
 
-namespace qwend::testing {
+namespace qwend::test {
 
 inline uint64_t scramble(uint64_t x) {
   x = (x ^ (x >> 31)) * 0x7fb5d329728ea185u;
@@ -32,13 +33,15 @@ inline std::vector<float> fake_logits(std::span<const int32_t> context, int32_t 
   return logits;
 }
 
-// The part of the sampler's contract that the engine's tests depend on: bias, mask, bans, penalties,
-// temperature.
-inline SampledToken fake_sample(const std::vector<float>& logits, const SamplingRow& row) {
+// The part of the sampler's contract that the engine's tests depend on: bias, bans, penalties, temperature.
+// previous: the token that row.previous_row stands for; -1: none.
+inline SampledToken fake_sample(const std::vector<float>& logits, const SamplingRow& row,
+                                int32_t previous = -1) {
   std::vector<float> x = logits;
   for (const auto& [token, bias] : row.logit_bias) x[token] += bias;
   std::map<int32_t, int32_t> counts;
   for (const int32_t token : row.output_tokens) ++counts[token];
+  if (previous >= 0) ++counts[previous];
   std::set<int32_t> seen(row.prompt_tokens.begin(), row.prompt_tokens.end());
   for (const auto& [token, count] : counts) {
     seen.insert(token);
@@ -68,14 +71,18 @@ inline SampledToken fake_sample(const std::vector<float>& logits, const Sampling
 }
 
 // Keeps a KV array of (token, position) and reads each context back through the block tables: a wrong slot, a
-// block reused too early or a falsely shared prefix changes the output or throws. Throws std::logic_error on
-// a malformed step. Used by one thread at a time.
+// block reused too early or a falsely shared prefix changes the output or throws. Steps take effect in the
+// order of their launch, as on a device; what they draw is kept until collected. Throws std::logic_error on a
+// malformed step. Used by one thread at a time.
 class FakeExecutor : public StepExecutor {
  public:
   using Logits = std::function<std::vector<float>(std::span<const int32_t> context)>;
 
-  FakeExecutor(int32_t vocab, int32_t num_blocks, int32_t block_size)
-      : vocab_(vocab), block_size_(block_size), kv_(static_cast<size_t>(num_blocks) * block_size) {
+  FakeExecutor(int32_t vocab, int32_t num_blocks, int32_t block_size, int32_t max_in_flight = 1)
+      : vocab_(vocab),
+        block_size_(block_size),
+        max_in_flight_(max_in_flight),
+        kv_(static_cast<size_t>(num_blocks) * block_size) {
     logits_of = [vocab](std::span<const int32_t> context) { return fake_logits(context, vocab); };
   }
 
@@ -83,24 +90,37 @@ class FakeExecutor : public StepExecutor {
   std::function<void(const StepInput&)> on_step;  // called first; may wait or throw
   int64_t num_steps = 0, num_tokens = 0;
   int32_t max_rows = 0, max_tokens = 0;  // of a step, seen so far
+  int64_t num_overlapped = 0;            // steps launched while another one was in flight
 
   int32_t vocab_size() const override { return vocab_; }
 
-  int32_t max_in_flight() const override { return 1; }
+  int32_t num_in_flight() const { return static_cast<int32_t>(in_flight_.size()); }
+  int32_t max_in_flight() const override { return max_in_flight_; }
   void launch(const StepInput& input, std::span<const SamplingRow> rows) override {
     if (on_step) on_step(input);
+    require(num_in_flight() < max_in_flight_, "not more steps in flight than allowed");
+    num_overlapped += num_in_flight() > 0;
     check_shapes(input, rows.size());
     write(input);
     ++num_steps;
     num_tokens += input.num_tokens();
     max_rows = std::max(max_rows, static_cast<int32_t>(rows.size()));
     max_tokens = std::max(max_tokens, input.num_tokens());
-    sampled_.clear();
+    std::vector<SampledToken> sampled;
     for (size_t i = 0; i < rows.size(); ++i) {
-      sampled_.push_back(fake_sample(logits_of(context(input, input.logit_rows[i])), rows[i]));
+      const int32_t previous = rows[i].previous_row < 0 ? -1 : drawn_before(rows[i].previous_row);
+      sampled.push_back(fake_sample(logits_of(context(input, input.logit_rows[i])), rows[i], previous));
     }
+    drawn_.clear();
+    for (const SampledToken& token : sampled) drawn_.push_back(token.token);
+    in_flight_.push_back(std::move(sampled));
   }
-  std::vector<SampledToken> collect() override { return std::move(sampled_); }
+  std::vector<SampledToken> collect() override {
+    require(num_in_flight() > 0, "there is a step to collect");
+    std::vector<SampledToken> sampled = std::move(in_flight_.front());
+    in_flight_.pop_front();
+    return sampled;
+  }
 
  private:
   struct Cell {
@@ -118,6 +138,7 @@ class FakeExecutor : public StepExecutor {
     require(in.cu_seqlens[S] == static_cast<int32_t>(T), "cu_seqlens' end");
     require(in.block_tables.size() == S * in.block_table_stride, "block tables");
     require(in.logit_rows.size() == num_rows, "one sampling row for each logit row");
+    require(in.token_rows.empty() || in.token_rows.size() == T, "token rows");
     for (size_t i = 0; i < num_rows; ++i) {
       require(in.logit_rows[i] >= 0 && in.logit_rows[i] < static_cast<int32_t>(T), "logit row in range");
       require(i == 0 || in.logit_rows[i - 1] < in.logit_rows[i], "logit rows ascend");
@@ -145,8 +166,15 @@ class FakeExecutor : public StepExecutor {
     std::set<int32_t> written;
     for (int32_t t = 0; t < in.num_tokens(); ++t) {
       require(written.insert(in.slot_mapping[t]).second, "a slot is written once");
-      kv_[in.slot_mapping[t]] = {in.tokens[t], in.positions[t]};
+      const int32_t row = in.token_rows.empty() ? -1 : in.token_rows[t];
+      kv_[in.slot_mapping[t]] = {row < 0 ? in.tokens[t] : drawn_before(row), in.positions[t]};
     }
+  }
+
+  int32_t drawn_before(int32_t row) const {
+    require(num_in_flight() > 0, "the host has not seen what it refers to");
+    require(row < static_cast<int32_t>(drawn_.size()), "the step before has the row");
+    return drawn_[row];
   }
 
   // The tokens that attention sees from a row of the step.
@@ -162,9 +190,10 @@ class FakeExecutor : public StepExecutor {
     return tokens;
   }
 
-  const int32_t vocab_, block_size_;
-  std::vector<Cell> kv_;               // [num_blocks * block_size]
-  std::vector<SampledToken> sampled_;  // by launch(), until collect()
+  const int32_t vocab_, block_size_, max_in_flight_;
+  std::vector<Cell> kv_;                             // [num_blocks * block_size]
+  std::deque<std::vector<SampledToken>> in_flight_;  // launched, not yet collected
+  std::vector<int32_t> drawn_;                       // by the step launched last
 };
 
-}  // namespace qwend::testing
+}  // namespace qwend::test

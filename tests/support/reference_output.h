@@ -7,7 +7,7 @@
 #include "engine/types.h"
 #include "tests/support/fake_executor.h"
 
-namespace qwend::testing {
+namespace qwend::test {
 
 struct ReferenceOutput {
   std::vector<int32_t> tokens;  // as shown: without the stop token unless included
@@ -79,4 +79,4 @@ inline ReferenceOutput reference_output(const GenerationRequest& request, int32_
   return out;
 }
 
-}  // namespace qwend::testing
+}  // namespace qwend::test

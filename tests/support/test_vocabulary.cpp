@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/text/utf8.h"
+#include "kernels/check.h"
 #include "tests/support/reference_data.h"
 
 namespace qwend::test {
@@ -49,9 +50,16 @@ Vocabulary small_vocabulary() {
   vocabulary.eos = add_token(vocabulary, "<|im_end|>", TokenType::Control);
   add_token(vocabulary, "<think>", TokenType::UserDefined);
   add_token(vocabulary, "</think>", TokenType::UserDefined);
-  add_token(vocabulary, "[PAD0]", TokenType::Unused);
-  add_token(vocabulary, "[PAD1]", TokenType::Unused);
+  const int32_t unused = add_token(vocabulary, "[PAD0]", TokenType::Unused);
+  const int32_t last = add_token(vocabulary, "[PAD1]", TokenType::Unused);
+  CHECK(vocabulary.tokens[kTh] == "th" && vocabulary.pad == kEndOfText && vocabulary.eos == kImEnd);
+  CHECK(unused == kUnused && last + 1 == kSmallVocabularySize);
   return vocabulary;
+}
+
+std::shared_ptr<const Tokenizer> small_tokenizer() {
+  static const auto shared = std::make_shared<const Tokenizer>(small_vocabulary());
+  return shared;
 }
 
 std::string qwen2_tokenizer_folder() { return (reference_data() / "qwen2-tokenizer/").string(); }
