@@ -157,17 +157,8 @@ int32_t Sampler::argmax() const {
   return static_cast<int32_t>(std::find(scores_.begin(), scores_.end(), top) - scores_.begin());
 }
 
-int32_t Sampler::draw(double uniform) const {
-  if (listed_) {
-    double total = 0.0;
-    for (const Candidate& c : candidates_) total += static_cast<double>(c.weight);
-    double left = uniform * total;
-    for (const Candidate& c : candidates_) {
-      left -= static_cast<double>(c.weight);
-      if (left < 0.0) return c.token;
-    }
-    return candidates_.front().token;  // rounding left a crumb
-  }
+int32_t Sampler::draw(double uniform) {
+  if (listed_) return draw_listed(uniform);
   // Whole vocabulary: find the span of the draw by partial sums, then the token inside it.
   constexpr int64_t kSpan = 1024;
   auto span_sum = [&](int64_t begin) {
@@ -196,6 +187,36 @@ int32_t Sampler::draw(double uniform) const {
     }
   }
   return weights_[static_cast<size_t>(last_positive)] > 0.0f ? static_cast<int32_t>(last_positive) : argmax();
+}
+
+// Halves the list around the draw instead of sorting it.
+int32_t Sampler::draw_listed(double uniform) {
+  const auto by_token = [](const Candidate& a, const Candidate& b) { return a.token < b.token; };
+  double total = 0.0;
+  for (const Candidate& c : candidates_) total += static_cast<double>(c.weight);
+  double left = uniform * total;
+  auto first = candidates_.begin(), last = candidates_.end();
+  while (last - first > 32) {
+    const auto middle = first + (last - first) / 2;
+    std::nth_element(first, middle, last, by_token);
+    double below = 0.0;
+    for (auto c = first; c != middle; ++c) below += static_cast<double>(c->weight);
+    if (left < below) {
+      last = middle;
+    } else {
+      left -= below;
+      first = middle;
+    }
+  }
+  std::sort(first, last, by_token);
+  int32_t drawn = first->token;
+  for (auto c = first; c != last; ++c) {
+    if (c->weight <= 0.0f) continue;
+    drawn = c->token;
+    left -= static_cast<double>(c->weight);
+    if (left < 0.0) break;
+  }
+  return drawn;
 }
 
 }  // namespace qwend::cpu

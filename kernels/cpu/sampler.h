@@ -35,7 +35,9 @@ class Sampler {
   void apply_penalties(const SamplingRow& row);
   int32_t argmax() const;
   void filter(const SamplingRow& row);
-  int32_t draw(double uniform) const;
+  // The kept token, by ascending id, at which the sum of the weights passes `uniform` of the whole.
+  int32_t draw(double uniform);
+  int32_t draw_listed(double uniform);
 
   void select_largest(int32_t count, std::vector<Candidate>& out) const;  // by score, sorted
   void keep_typical(double share);
@@ -46,7 +48,7 @@ class Sampler {
   std::vector<float> scores_;   // [V] logits, then bias, mask and penalties applied
   std::vector<float> weights_;  // [V] e^((score - max) / temperature), where no candidate list is built
   std::vector<Candidate> candidates_;
-  bool listed_ = false;          // draw from candidates_ (largest first), not from weights_
+  bool listed_ = false;          // draw from candidates_, not from weights_
   std::vector<int32_t> counts_;  // [V] occurrences in the output, zero between calls
   std::vector<uint8_t> seen_;    // [V] in prompt or output, zero between calls
   std::vector<int32_t> touched_;
