@@ -1,0 +1,354 @@
+// The device sampler against the CPU sampler: the same tokens but where the random number lies at a boundary
+// that sums round differently, the same log-probabilities, the same refusals.
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <numeric>
+
+#include "kernels/cuda/sampler.h"
+#include "tests/cuda/cuda_test.h"
+#include "tests/support/draw_comparison.h"
+#include "tests/support/sampling_cases.h"
+
+using namespace qwend;
+using namespace qwend::cuda;
+using namespace qwend::test;
+
+namespace {
+
+constexpr int32_t kMaxRows = 288;
+
+struct Tally {
+  int same = 0, boundary = 0, different = 0;
+  void add(DrawMatch match) {
+    (match == DrawMatch::Same ? same : match == DrawMatch::Boundary ? boundary : different)++;
+  }
+  int all() const { return same + boundary + different; }
+};
+
+// Steps of a sampler: rows of cases, their logits side by side on the device.
+class DeviceSteps {
+ public:
+  explicit DeviceSteps(size_t vocab, int32_t max_rows = kMaxRows)
+      : vocab_(vocab), sampler_(max_rows), stream_(make_stream()) {
+    sampler_.reserve(static_cast<int64_t>(vocab));
+  }
+  void launch(std::vector<SamplingCase>& cases) {
+    std::vector<float> logits;
+    logits.reserve(cases.size() * vocab_);
+    std::vector<SamplingRow> rows;
+    for (SamplingCase& c : cases) {
+      c.point();
+      rows.push_back(c.row);
+      logits.insert(logits.end(), c.logits.begin(), c.logits.end());
+    }
+    logits_.push_back(to_device(logits));
+    sampler_.launch(logits_.back().data(), static_cast<int64_t>(vocab_), rows, stream_.get());
+  }
+  std::vector<SampledToken> collect() { return sampler_.collect(); }
+  std::vector<SampledToken> run(std::vector<SamplingCase>& cases) {
+    launch(cases);
+    std::vector<SampledToken> tokens = collect();
+    logits_.clear();
+    return tokens;
+  }
+  std::vector<int32_t> drawn(size_t count) const {
+    std::vector<int32_t> tokens(count);
+    CUDA_CHECK(cudaStreamSynchronize(stream_.get()));
+    CUDA_CHECK(cudaMemcpy(tokens.data(), sampler_.drawn(), count * sizeof(int32_t), cudaMemcpyDeviceToHost));
+    return tokens;
+  }
+
+ private:
+  size_t vocab_;
+  DeviceSampler sampler_;
+  Stream stream_;
+  std::vector<DeviceBuffer<float>> logits_;
+};
+
+// Cases that the CPU sampler does not refuse.
+std::vector<SamplingCase> drawable(SamplingCases& source, cpu::Sampler& reference, size_t count,
+                                   std::vector<SampledToken>& expected) {
+  std::vector<SamplingCase> cases;
+  expected.clear();
+  while (cases.size() < count) {
+    SamplingCase c = source.mixed();
+    c.point();
+    try {
+      expected.push_back(reference.sample(c.logits, c.row));
+      cases.push_back(std::move(c));
+    } catch (const std::runtime_error&) {
+    }
+  }
+  return cases;
+}
+
+void compare(cpu::Sampler& reference, const std::vector<SamplingCase>& cases,
+             const std::vector<SampledToken>& expected, const std::vector<SampledToken>& got, Tally& tally) {
+  REQUIRE(got.size() == cases.size());
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const SamplingRow& row = cases[i].row;
+    INFO("row " << i << " temperature " << row.temperature << " top_k " << row.top_k << " top_p " << row.top_p
+                << " typical_p " << row.typical_p << " min_p " << row.min_p << " bans "
+                << row.banned_tokens.size() << " mask " << row.allowed_mask.size() << " bias "
+                << row.logit_bias.size() << " history " << row.output_tokens.size() << " logprobs "
+                << row.num_logprobs);
+    REQUIRE(got[i].token >= 0);
+    REQUIRE(got[i].token < static_cast<int32_t>(cases[i].logits.size()));
+    const DrawMatch match = match_draw(reference, cases[i].logits, row, expected[i].token, got[i].token);
+    tally.add(match);
+    if (match == DrawMatch::Different) CHECK(got[i].token == expected[i].token);
+    if (row.num_logprobs >= 0) CHECK(logprob_difference(cases[i].logits, expected[i], got[i]) == "");
+  }
+}
+
+}  // namespace
+
+TEST_CASE("the device draws what the CPU draws", "[cuda][sampler]") {
+  NEEDS_CUDA_DEVICE();
+  Tally tally;
+  const std::vector<std::pair<size_t, size_t>> shapes{{1, 30},     {2, 60},     {40, 288},   {127, 288},
+                                                      {1024, 288}, {4096, 288}, {5003, 288}, {20000, 100},
+                                                      {151643, 9}, {151936, 64}};
+  for (const auto& [vocab, rows] : shapes) {
+    SamplingCases source(vocab, static_cast<uint32_t>(vocab) + 1);
+    cpu::Sampler reference(static_cast<int64_t>(vocab));
+    DeviceSteps device(vocab);
+    for (int round = 0; round < (vocab < 10000 ? 4 : 1); ++round) {
+      INFO("vocab " << vocab << " round " << round);
+      std::vector<SampledToken> expected;
+      std::vector<SamplingCase> cases = drawable(source, reference, rows, expected);
+      compare(reference, cases, expected, device.run(cases), tally);
+    }
+  }
+  INFO(tally.same << " same, " << tally.boundary << " at a boundary, " << tally.different << " different");
+  CHECK(tally.different == 0);
+  CHECK(tally.boundary * 200 <= tally.all());
+}
+
+TEST_CASE("one row alone draws what it draws among others", "[cuda][sampler]") {
+  NEEDS_CUDA_DEVICE();
+  SamplingCases source(151936, 77);
+  cpu::Sampler reference(151936);
+  DeviceSteps device(151936);
+  std::vector<SampledToken> expected;
+  std::vector<SamplingCase> cases = drawable(source, reference, 24, expected);
+  const std::vector<SampledToken> together = device.run(cases);
+  for (size_t i = 0; i < cases.size(); ++i) {
+    std::vector<SamplingCase> alone(1);
+    alone[0] = cases[i];
+    const std::vector<SampledToken> got = device.run(alone);
+    CHECK(got[0].token == together[i].token);
+    CHECK(got[0].logprob == together[i].logprob);
+  }
+}
+
+TEST_CASE("the device follows one distribution over many positions", "[cuda][sampler]") {
+  NEEDS_CUDA_DEVICE();
+  Tally tally;
+  constexpr size_t kVocab = 4000;
+  SamplingCases source(kVocab, 31);
+  cpu::Sampler reference(kVocab);
+  DeviceSteps device(kVocab);
+  for (int round = 0; round < 12; ++round) {
+    std::vector<SampledToken> expected;
+    const SamplingCase base = std::move(drawable(source, reference, 1, expected)[0]);
+    std::vector<SamplingCase> cases(200, base);
+    expected.clear();
+    for (size_t i = 0; i < cases.size(); ++i) {
+      cases[i].row.position = static_cast<int64_t>(i);
+      cases[i].point();
+      expected.push_back(reference.sample(cases[i].logits, cases[i].row));
+    }
+    compare(reference, cases, expected, device.run(cases), tally);
+  }
+  CHECK(tally.different == 0);
+  CHECK(tally.boundary * 200 <= tally.all());
+}
+
+TEST_CASE("two steps in flight: a step penalises what the one before drew", "[cuda][sampler]") {
+  NEEDS_CUDA_DEVICE();
+  constexpr size_t kVocab = 1000, kRows = 120;
+  SamplingCases source(kVocab, 12);
+  cpu::Sampler reference(kVocab);
+  DeviceSteps device(kVocab);
+  std::vector<SamplingCase> first, second;
+  for (size_t i = 0; i < kRows; ++i) {
+    first.push_back(source.plain());
+    first.back().row.temperature = i % 3 == 0 ? 0.0f : 1.0f;
+    second.push_back(source.plain());
+    source.add_penalties(second.back());
+    second.back().row.presence_penalty = 3.0f;
+    second.back().row.temperature = i % 2 == 0 ? 0.0f : 0.5f;
+    second.back().row.previous_row =
+        static_cast<int32_t>((i * 7 + 3) % kRows);             // not the row of the same index
+    second.back().logits = first[(i * 7 + 3) % kRows].logits;  // likely to draw the penalised token again
+  }
+  Tally tally;
+  for (int round = 0; round < 3; ++round) {
+    device.launch(first);
+    device.launch(second);
+    const std::vector<SampledToken> a = device.collect();
+    const std::vector<SampledToken> b = device.collect();
+    std::vector<SampledToken> expected;
+    std::vector<SamplingCase> seen = second;
+    for (size_t i = 0; i < kRows; ++i) {
+      seen[i].output.push_back(a[static_cast<size_t>(second[i].row.previous_row)].token);
+      seen[i].row.previous_row = -1;
+      seen[i].point();
+      expected.push_back(reference.sample(seen[i].logits, seen[i].row));
+    }
+    compare(reference, seen, expected, b, tally);
+    const std::vector<int32_t> drawn = device.drawn(kRows);
+    for (size_t i = 0; i < kRows; ++i) CHECK(drawn[i] == b[i].token);
+  }
+  CHECK(tally.different == 0);
+}
+
+TEST_CASE("each step in flight keeps its own rows", "[cuda][sampler]") {
+  NEEDS_CUDA_DEVICE();
+  constexpr size_t kVocab = 5003;
+  SamplingCases source(kVocab, 3);
+  cpu::Sampler reference(kVocab);
+  DeviceSteps device(kVocab);
+  Tally tally;
+  std::vector<std::vector<SamplingCase>> steps;
+  std::vector<std::vector<SampledToken>> expected(20);
+  for (size_t s = 0; s < expected.size(); ++s) {
+    steps.push_back(drawable(source, reference, s % 5 == 3 ? 0 : 1 + s * 3, expected[s]));
+  }
+  for (size_t s = 0; s < steps.size(); ++s) {
+    device.launch(steps[s]);
+    if (s > 0) compare(reference, steps[s - 1], expected[s - 1], device.collect(), tally);
+  }
+  compare(reference, steps.back(), expected.back(), device.collect(), tally);
+  CHECK(tally.different == 0);
+}
+
+TEST_CASE("what is not finite, bans and masks that leave nothing, on the device", "[cuda][sampler]") {
+  NEEDS_CUDA_DEVICE();
+  const float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
+  constexpr size_t kVocab = 700;
+  SamplingCases source(kVocab, 8);
+  DeviceSteps device(kVocab);
+  const auto one = [&](const std::vector<float>& logits, float temperature, auto change) {
+    std::vector<SamplingCase> cases(1);
+    cases[0].logits = logits;
+    cases[0].row.temperature = temperature;
+    change(cases[0]);
+    return cases;
+  };
+  const auto nothing = [](SamplingCase&) {};
+  const std::vector<float> usual(kVocab, 1.0f);
+  for (const float temperature : {0.0f, 1.0f}) {
+    for (const float bad : {nan, -inf}) {
+      auto cases = one(std::vector<float>(kVocab, bad), temperature, nothing);
+      CHECK_THROWS_AS(device.run(cases), std::runtime_error);
+    }
+    auto single = one(std::vector<float>(kVocab, nan), temperature, [](SamplingCase& c) {
+      c.logits[600] = -2.0f;
+      c.row.num_logprobs = 3;
+    });
+    const SampledToken only = device.run(single)[0];
+    CHECK(only.token == 600);
+    CHECK(only.logprob == 0.0f);
+    CHECK(only.top.size() == 1);
+    auto infinite = one(usual, temperature, [&](SamplingCase& c) {
+      c.logits[3] = nan, c.logits[170] = inf, c.logits[20] = -inf;
+      c.row.num_logprobs = 0;
+    });
+    CHECK(device.run(infinite)[0].token == 170);
+    CHECK(device.run(infinite)[0].logprob == 0.0f);
+    auto banned = one(usual, temperature, [](SamplingCase& c) {
+      c.banned.resize(kVocab);
+      std::iota(c.banned.begin(), c.banned.end(), 0);
+      c.mask.assign(11, 0);
+      c.mask[10] = uint64_t{1} << 5;
+    });
+    CHECK(device.run(banned)[0].token == 645);
+    auto masked_infinite = one(usual, temperature, [&](SamplingCase& c) {
+      c.mask.assign(11, 0);
+      c.mask[2] = 6;
+      c.logits[129] = c.logits[130] = -inf;
+    });
+    CHECK(device.run(masked_infinite)[0].token == 129);
+    auto empty = one(usual, temperature, [](SamplingCase& c) { c.mask.assign(11, 0); });
+    CHECK_THROWS_AS(device.run(empty), std::runtime_error);
+    auto after = one(usual, 0.0f, nothing);  // a refusal is of its step alone
+    CHECK(device.run(after)[0].token == 0);
+  }
+}
+
+TEST_CASE("long lists make the staging grow", "[cuda][sampler]") {
+  NEEDS_CUDA_DEVICE();
+  constexpr size_t kVocab = 1024;
+  DeviceSteps device(kVocab, 4);
+  SamplingCases source(kVocab, 2);
+  cpu::Sampler reference(kVocab);
+  Tally tally;
+  for (const size_t length : {size_t{10}, size_t{40000}, size_t{10}}) {
+    std::vector<SamplingCase> cases;
+    std::vector<SampledToken> expected;
+    for (int i = 0; i < 4; ++i) {
+      cases.push_back(source.plain());
+      for (size_t t = 0; t < length; ++t) cases.back().prompt.push_back(source.id());
+      cases.back().row.repetition_penalty = 1.2f;
+      cases.back().row.num_logprobs = 1000;
+      cases.back().point();
+      expected.push_back(reference.sample(cases.back().logits, cases.back().row));
+    }
+    compare(reference, cases, expected, device.run(cases), tally);
+  }
+  CHECK(tally.different == 0);
+}
+
+// Microseconds a step of kernels and copies, by events around 200 of them.
+TEST_CASE("speed of sampling", "[.speed][cuda][sampler]") {
+  NEEDS_CUDA_DEVICE();
+  constexpr size_t kVocab = 151936;
+  const std::vector<float> logits = to_host(to_device(normal_values(kMaxRows * kVocab, 1, 2.5f)));
+  const auto device_logits = to_device(logits);
+  DeviceSampler sampler(kMaxRows);
+  sampler.reserve(kVocab);
+  const Stream stream = make_stream();
+  std::vector<int32_t> padding(271), history(1000);
+  std::iota(padding.begin(), padding.end(), 151665);
+  std::iota(history.begin(), history.end(), 100);
+  struct Kind {
+    const char* name;
+    SamplingRow row;
+  };
+  std::vector<Kind> kinds(7);
+  kinds[0].name = "greedy";
+  kinds[0].row.temperature = 0.0f;
+  kinds[1].name = "top_k 20, top_p 0.8";
+  kinds[1].row.top_k = 20, kinds[1].row.top_p = 0.8f, kinds[1].row.temperature = 0.7f;
+  kinds[2].name = "temperature 1";
+  kinds[3].name = "top_p 0.95";
+  kinds[3].row.top_p = 0.95f;
+  kinds[4].name = "min_p 0.05";
+  kinds[4].row.min_p = 0.05f;
+  kinds[5].name = "top_k 20, 20 logprobs";
+  kinds[5].row.top_k = 20, kinds[5].row.num_logprobs = 20;
+  kinds[6].name = "top_k 20, 1,000 tokens penalised";
+  kinds[6].row.top_k = 20, kinds[6].row.repetition_penalty = 1.1f, kinds[6].row.prompt_tokens = history;
+  for (Kind& kind : kinds) {
+    kind.row.banned_tokens = padding;
+    for (const size_t rows : {size_t{1}, size_t{8}, size_t{64}, size_t{256}}) {
+      const std::vector<SamplingRow> step(rows, kind.row);
+      const Event begin = make_event(true), end = make_event(true);
+      constexpr int kSteps = 200;
+      for (int i = -20; i < kSteps; ++i) {
+        if (i == 0) CUDA_CHECK(cudaEventRecord(begin.get(), stream.get()));
+        sampler.launch(device_logits.data(), kVocab, step, stream.get());
+        if (i > -20) sampler.collect();
+      }
+      CUDA_CHECK(cudaEventRecord(end.get(), stream.get()));
+      sampler.collect();
+      CUDA_CHECK(cudaEventSynchronize(end.get()));
+      float ms = 0.0f;
+      CUDA_CHECK(cudaEventElapsedTime(&ms, begin.get(), end.get()));
+      std::printf("%-34s %3zu rows  %7.1f us a step\n", kind.name, rows, 1000.0 * ms / kSteps);
+    }
+  }
+}

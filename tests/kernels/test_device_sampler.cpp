@@ -1,0 +1,208 @@
+// The device sampler's algorithms, run by a block of one thread, against the CPU sampler.
+#include <map>
+#include <memory>
+
+#include "kernels/cuda/sampler_draw.h"
+#include "kernels/cuda/sampler_edits.h"
+#include "kernels/cuda/sampler_staging.h"
+#include "tests/support/catch2.h"
+#include "tests/support/draw_comparison.h"
+#include "tests/support/sampling_cases.h"
+#include "tests/support/serial_block.h"
+
+using namespace qwend;
+using namespace qwend::cuda;
+using namespace qwend::test;
+
+namespace {
+
+// What DeviceSampler does, on the host.
+class HostSampler {
+ public:
+  explicit HostSampler(size_t vocab)
+      : vocab_(static_cast<int32_t>(vocab)),
+        groups_((vocab_ + kGroup - 1) / kGroup),
+        staging_(vocab_),
+        memory_((RowScratch::bytes(groups_) + 7) / 8),
+        bits_(words()),
+        ranks_(static_cast<size_t>(groups_)) {}
+
+  // drawn: what the step before drew. Throws as collect() does.
+  SampledToken sample(std::span<const float> logits, const SamplingRow& row,
+                      std::span<const int32_t> drawn = {}) {
+    staging_.plan({&row, 1});
+    arena_.assign(staging_.device_bytes() / 8 + 1, 0xabababababababab);
+    auto* arena = reinterpret_cast<std::byte*>(arena_.data());
+    staging_.write({&row, 1}, arena, arena, bits_.data(), ranks_.data());
+    const auto& device_row = *reinterpret_cast<const DeviceRow*>(arena);
+    SerialBlock block;
+    if (staging_.num_edited() == 1) {
+      std::vector<uint32_t> shared_bits(words());
+      std::vector<int32_t> shared_ranks(static_cast<size_t>(groups_));
+      build_edits(block, device_row.edits, logits.data(), vocab_, drawn.data(), shared_bits.data(),
+                  shared_ranks.data());
+    }
+    Look edited = look(edited_view(logits.data(), vocab_, device_row), device_row.scale);
+    Look raw = look(raw_view(logits.data(), vocab_), 1.0f);
+    if (!device_row.needs_sums()) edited.sums.assign(edited.sums.size(), std::nanf(""));
+    std::vector<TokenLogprob> tops(staging_.num_tops());
+    RowTask task{
+        device_row, {edited.keys.data(), edited.sums.data(), raw.keys.data(), raw.sums.data()}, {}, {}, {}};
+    task.set_views(logits.data(), vocab_);
+    RowSampler<SerialBlock> sampler(block, task, {reinterpret_cast<unsigned char*>(memory_.data()), groups_});
+    return sampled_token(device_row, sampler.draw(tops.data()), tops.data());
+  }
+
+ private:
+  struct Look {
+    std::vector<uint32_t> keys;
+    std::vector<float> sums;
+  };
+  size_t words() const { return static_cast<size_t>(groups_) * kGroupWords; }
+
+  static Look look(const ScoreView& view, float scale) {
+    const auto groups = static_cast<size_t>(view.groups());
+    Look found{std::vector<uint32_t>(groups), std::vector<float>(groups)};
+    SerialBlock().group_keys(view, found.keys.data());
+    for (int32_t token = 0; token < view.vocab; ++token) {
+      const auto g = static_cast<size_t>(token / kGroup);
+      const float score = score_of(view, token);
+      if (score > lowest_score()) found.sums[g] += std::exp((score - key_score(found.keys[g])) * scale);
+    }
+    return found;
+  }
+
+  int32_t vocab_, groups_;
+  StepStaging staging_;
+  std::vector<uint64_t> arena_, memory_;
+  std::vector<uint32_t> bits_;
+  std::vector<int32_t> ranks_;
+};
+
+struct Tally {
+  int same = 0, boundary = 0, different = 0;
+};
+
+void compare(cpu::Sampler& reference, HostSampler& device, SamplingCase& c, Tally& tally) {
+  c.point();
+  INFO("temperature " << c.row.temperature << " top_k " << c.row.top_k << " top_p " << c.row.top_p
+                      << " typical_p " << c.row.typical_p << " min_p " << c.row.min_p << " bans "
+                      << c.banned.size() << " mask " << c.mask.size() << " bias " << c.bias.size()
+                      << " history " << c.output.size() << " logprobs " << c.row.num_logprobs << " seed "
+                      << c.row.seed << " position " << c.row.position);
+  SampledToken expected, got;
+  bool fails = false;
+  try {
+    expected = reference.sample(c.logits, c.row);
+  } catch (const std::runtime_error&) {
+    fails = true;
+  }
+  if (fails) {
+    CHECK_THROWS_AS(device.sample(c.logits, c.row), std::runtime_error);
+    return;
+  }
+  got = device.sample(c.logits, c.row);
+  const DrawMatch match = match_draw(reference, c.logits, c.row, expected.token, got.token);
+  INFO("expected " << expected.token << " got " << got.token);
+  if (match == DrawMatch::Different) CHECK(expected.token == got.token);
+  (match == DrawMatch::Same ? tally.same : match == DrawMatch::Boundary ? tally.boundary : tally.different)++;
+  if (c.row.num_logprobs >= 0) CHECK(logprob_difference(c.logits, expected, got) == "");
+}
+
+}  // namespace
+
+TEST_CASE("keys order scores as floats do", "[kernels][device_sampler]") {
+  const float inf = std::numeric_limits<float>::infinity();
+  const std::vector<float> rising{-inf, -3e38f, -2.0f, -1e-40f, 0.0f, 1e-40f, 0.5f, 3.4e38f};
+  for (size_t i = 0; i + 1 < rising.size(); ++i) CHECK(score_key(rising[i]) < score_key(rising[i + 1]));
+  for (const float x : rising) CHECK(key_score(score_key(x)) == x);
+  CHECK(score_key(-0.0f) == score_key(0.0f));
+  CHECK(score_key(-inf) == kNeverKey);
+}
+
+TEST_CASE("bins of distances cover all of them in order", "[kernels][device_sampler]") {
+  CHECK(distance_bin(UINT32_MAX) == kDistanceBins - 1);
+  CHECK(bin_end(kDistanceBins - 1) == UINT32_MAX);
+  for (int32_t bin = 0; bin + 1 < kDistanceBins; ++bin) {
+    CHECK(distance_bin(bin_end(bin)) == bin);
+    CHECK(distance_bin(bin_end(bin) + 1) == bin + 1);
+  }
+}
+
+TEST_CASE("a block draws what the CPU sampler draws", "[kernels][device_sampler]") {
+  Tally tally;
+  for (const auto& [vocab, rows] : std::vector<std::pair<size_t, int>>{
+           {1, 40}, {2, 40}, {40, 400}, {127, 300}, {1024, 400}, {5003, 400}, {20000, 150}, {151936, 40}}) {
+    INFO("vocab " << vocab);
+    SamplingCases cases(vocab, static_cast<uint32_t>(vocab));
+    cpu::Sampler reference(static_cast<int64_t>(vocab));
+    HostSampler device(vocab);
+    for (int i = 0; i < rows; ++i) {
+      SamplingCase c = cases.mixed();
+      INFO("case " << i);
+      compare(reference, device, c, tally);
+    }
+  }
+  INFO(tally.same << " same, " << tally.boundary << " at a boundary, " << tally.different << " different");
+  CHECK(tally.different == 0);
+  CHECK(tally.boundary <= 3);
+}
+
+TEST_CASE("a block draws from the same distribution over many positions", "[kernels][device_sampler]") {
+  Tally tally;
+  SamplingCases cases(3000, 5);
+  cpu::Sampler reference(3000);
+  HostSampler device(3000);
+  for (int i = 0; i < 40; ++i) {
+    SamplingCase c = cases.mixed();
+    c.row.num_logprobs = -1;
+    for (c.row.position = 0; c.row.position < 25; ++c.row.position) compare(reference, device, c, tally);
+  }
+  INFO(tally.same << " same, " << tally.boundary << " at a boundary, " << tally.different << " different");
+  CHECK(tally.different == 0);
+  CHECK(tally.boundary <= 2);
+}
+
+TEST_CASE("the token that the step before drew joins the output", "[kernels][device_sampler]") {
+  SamplingCases cases(1000, 9);
+  HostSampler device(1000);
+  cpu::Sampler reference(1000);
+  for (int i = 0; i < 50; ++i) {
+    SamplingCase c = cases.plain();
+    cases.add_penalties(c);
+    c.row.presence_penalty = 2.0f;
+    c.row.temperature = i % 2 == 0 ? 0.0f : 1.0f;
+    c.point();
+    const std::vector<int32_t> drawn{3, cases.id(), 7};
+    SamplingCase seen = c;
+    seen.output.push_back(drawn[1]);
+    seen.point();
+    c.row.previous_row = 1;
+    CHECK(device.sample(c.logits, c.row, drawn).token == reference.sample(seen.logits, seen.row).token);
+  }
+}
+
+TEST_CASE("a step's shared lists are packed once", "[kernels][device_sampler]") {
+  const std::vector<int32_t> bans(271, 12), same_bans = bans, others{5};
+  const std::vector<uint64_t> mask(2374, 1);
+  std::vector<SamplingRow> rows(100);
+  StepStaging staging(151936);
+  staging.plan(rows);
+  const size_t bare = staging.upload_bytes();
+  for (size_t i = 0; i < rows.size(); ++i) rows[i].banned_tokens = i % 2 == 0 ? bans : same_bans;
+  staging.plan(rows);
+  CHECK(staging.upload_bytes() == bare + 1187 * 16);
+  rows[3].banned_tokens = others;
+  for (SamplingRow& row : rows) row.allowed_mask = mask;
+  staging.plan(rows);
+  CHECK(staging.upload_bytes() == bare + 3 * 1187 * 16);
+  CHECK(staging.num_edited() == 0);
+  rows[1].output_tokens = others;   // without a penalty
+  rows[2].presence_penalty = 1.0f;  // without history
+  staging.plan(rows);
+  CHECK(staging.num_edited() == 0);
+  rows[1].frequency_penalty = 1.0f;
+  rows[2].previous_row = 0;
+  staging.plan(rows);
+  CHECK(staging.num_edited() == 2);
+}

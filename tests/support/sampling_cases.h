@@ -1,0 +1,118 @@
+// Logits and sampling rows with every setting, alone and combined.
+#pragma once
+#include <cmath>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include "kernels/sampling.h"
+
+namespace qwend::test {
+
+// A row and what it points to. Move it, and the spans stay valid.
+struct SamplingCase {
+  std::vector<float> logits;
+  std::vector<int32_t> prompt, output, banned;
+  std::vector<std::pair<int32_t, float>> bias;
+  std::vector<uint64_t> mask;
+  SamplingRow row;
+
+  void point() {
+    row.prompt_tokens = prompt;
+    row.output_tokens = output;
+    row.banned_tokens = banned;
+    row.logit_bias = bias;
+    row.allowed_mask = mask;
+  }
+};
+
+class SamplingCases {
+ public:
+  SamplingCases(size_t vocab, uint32_t seed) : vocab_(vocab), random_(seed) {}
+
+  // Bell-shaped, with a few likely tokens as a model's are, rounded so that some tie, or with what is not
+  // finite.
+  std::vector<float> logits() {
+    std::normal_distribution<float> normal(0.0f, pick(0.3f, 2.0f, 6.0f));
+    std::vector<float> x(vocab_);
+    for (float& value : x) value = normal(random_);
+    if (chance(2)) {
+      for (int i = 0; i < 12; ++i) x[token()] += pick(3.0f, 8.0f, 15.0f);
+    }
+    if (chance(5)) {
+      for (float& value : x) value = std::round(value * 2.0f) / 2.0f;
+    }
+    if (chance(10)) {
+      const float inf = std::numeric_limits<float>::infinity();
+      for (size_t i = 0; i < 1 + vocab_ / 50; ++i) x[token()] = chance(2) ? -inf : std::nanf("");
+      if (chance(4)) x[token()] = inf;
+    }
+    if (chance(40)) x.assign(vocab_, 0.25f);
+    return x;
+  }
+
+  // Each setting is on in about half of the rows.
+  SamplingCase mixed() {
+    SamplingCase c = plain();
+    c.row.temperature = pick(0.0f, 0.1f, 0.7f, 1.0f, 1.9f, 1.0f);
+    c.row.top_k = static_cast<int32_t>(pick(0, 0, 0, 1, 2, 20, 20, 50, 300, 900, 60000));
+    c.row.top_p = pick(1, 1, 1, 0.01f, 0.5f, 0.8f, 0.95f, 0.999f);
+    c.row.typical_p = pick(1, 1, 1, 0.2f, 0.9f);
+    c.row.min_p = pick(0, 0, 0, 0.001f, 0.1f, 1);
+    if (chance(3)) add_penalties(c);
+    if (chance(4)) add_bias(c);
+    if (chance(3)) add_bans(c);
+    if (chance(5)) add_mask(c);
+    if (chance(4)) c.row.num_logprobs = static_cast<int32_t>(pick(0, 1, 5, 20, 20, 600));
+    return c;
+  }
+  SamplingCase plain() {
+    SamplingCase c;
+    c.logits = logits();
+    c.row.seed = random_();
+    c.row.position = static_cast<int64_t>(random_() % 5000);
+    return c;
+  }
+  void add_penalties(SamplingCase& c) {
+    c.row.repetition_penalty = pick(1, 1.05f, 1.3f, 0.8f);
+    c.row.presence_penalty = pick(0, 0, 1.5f, -1);
+    c.row.frequency_penalty = pick(0, 0, 0.4f);
+    const size_t count = random_() % 4 == 0 ? 3000 : random_() % 60;
+    for (size_t i = 0; i < count; ++i) c.prompt.push_back(id()), c.output.push_back(id());
+    for (size_t i = 0; i < count / 3; ++i) c.output.push_back(c.output[i]);
+  }
+  void add_bias(SamplingCase& c) {
+    for (int i = 0; i < 6; ++i) c.bias.emplace_back(id(), pick(-100, 5, 0.5f, 100));
+    c.bias.push_back(c.bias[2]);
+  }
+  void add_bans(SamplingCase& c) {
+    if (vocab_ < 4) return;
+    const size_t first = vocab_ - vocab_ / 4;
+    for (size_t t = first; t < vocab_; ++t) c.banned.push_back(static_cast<int32_t>(t));
+    for (int i = 0; i < 3; ++i) c.banned.push_back(id());
+  }
+  void add_mask(SamplingCase& c) {
+    c.mask.assign((vocab_ + 63) / 64, 0);
+    const bool dense = chance(2);
+    for (uint64_t& word : c.mask) {
+      const uint64_t bits = uint64_t{random_()} << 32 | random_();
+      word = dense ? bits : bits & (uint64_t{random_()} << 32 | random_()) & (chance(20) ? ~uint64_t{0} : 0);
+    }
+    c.mask[0] |= 1;
+  }
+
+  template <class... T>
+  float pick(T... options) {
+    const float list[] = {static_cast<float>(options)...};
+    return list[random_() % sizeof...(options)];
+  }
+  bool chance(uint32_t one_in) { return random_() % one_in == 0; }
+  size_t token() { return random_() % vocab_; }
+  int32_t id() { return static_cast<int32_t>(token()); }
+
+ private:
+  size_t vocab_;
+  std::mt19937 random_;
+};
+
+}  // namespace qwend::test
