@@ -1,0 +1,153 @@
+#!/usr/bin/env bash
+# Check and measure on a machine with a CUDA device. Stages, in this order when several are named (none: all):
+#   tests     every test tagged [cuda]
+#   sanitize  compute-sanitizer (memcheck, racecheck, initcheck, synccheck) over the tests tagged [sanitize]
+#   verify    `qwend verify` on each model: the device against the FP32 reference, op by op
+#   bench     `qwend bench` on each model: prefill and decode by batch, as shares of the device's limits
+#   demo      the demo model over HTTP: its evaluation, and haikus
+# Options:
+#   --build FOLDER    programs of this build; default: build/gpu/pack.tar.gz (scripts/pack_gpu.sh) if it is there, else the
+#                     preset cuda-release is built
+#   --models "F ..."  GGUF files for verify and bench
+#   --make "M:F ..."  or random-weight models of bench/make_model.py, e.g. "qwen2.5-0.5b:f16 qwen2.5-7b:q4_k_m", made in
+#                     /dev/shm (needs numpy); default: "qwen2.5-0.5b:f16 qwen2.5-0.5b:q8_0 qwen2.5-0.5b:q4_k_m"
+#   --bench "ARGS"    arguments of `qwend bench`
+#   --tests "TAGS"    a narrower choice for tests and sanitize
+#   --result FILE     JSON with device, driver, commit and every figure; stages of other runs in it are kept.
+#                     default: bench/results/COMMIT-DEVICE.json
+#   --logs FOLDER     default: build/gpu-logs
+# Each stage fits a few minutes on its own; the last thing printed is a table. Exits 1 when a stage failed.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 70
+
+stages=() build='' models='' make='' result='' logs=build/gpu-logs
+bench_args="-p 512,2048 -n 128 -b 1,8,32,64,128,256 --ctx 960 --repetitions 3"
+test_tags='[cuda]' sanitize_tags='[sanitize]'
+while [ $# -gt 0 ]; do
+  case $1 in
+    tests | sanitize | verify | bench | demo) stages+=("$1"); shift; continue ;;
+    --build) build=$2 ;;
+    --models) models=$2 ;;
+    --make) make=$2 ;;
+    --bench) bench_args=$2 ;;
+    --tests) test_tags=$2 sanitize_tags=$2 ;;
+    --result) result=$2 ;;
+    --logs) logs=$2 ;;
+    *) sed -n '2,21p' "$0" >&2; exit 64 ;;
+  esac
+  shift 2
+done
+[ ${#stages[@]} -gt 0 ] || stages=(tests sanitize verify bench demo)
+mkdir -p "$logs"
+wanted() { [[ " ${stages[*]} " == *" $1 "* ]]; }
+
+# ---- programs
+
+pack=build/gpu/pack.tar.gz
+if [ -z "$build" ] && [ -f $pack ]; then
+  tar -C build/gpu -xzf $pack || exit 70
+  build=build/gpu
+  commit=$(cat build/gpu/COMMIT)
+  export QWEND_REFERENCE_DATA=$PWD/build/gpu/data
+elif [ -z "$build" ]; then
+  . scripts/common.sh
+  install_packages "${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
+  build cuda-release "qwend test_cuda" || exit 70
+  build=build/cuda-release
+fi
+commit=${commit:-$(git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null || echo unknown)}
+[ -d "$build/lib" ] && LD_LIBRARY_PATH=$PWD/$build/lib:${LD_LIBRARY_PATH:-}
+for folder in /usr/local/cuda/lib64 /usr/local/cuda/targets/x86_64-linux/lib; do
+  [ -d $folder ] && LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-}:$folder
+done
+export LD_LIBRARY_PATH
+program() { find "$build/bin" "$build/server" "$build/tests" -maxdepth 1 -name "$1" -type f 2>/dev/null | head -1; }
+qwend=$(program qwend) test_cuda=$(program test_cuda)
+need() { [ -n "$1" ] || { echo "there is no $2 in $build" >&2; exit 66; }; }
+
+# ---- result
+
+device=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | head -1)
+[ -n "$device" ] || { echo "no CUDA device: nvidia-smi shows none" >&2; exit 69; }
+slug=$(tr -c 'A-Za-z0-9\n' - <<<"${device,,}")
+result=${result:-bench/results/$commit-$slug.json}
+record() { python3 scripts/gpu_result.py "$result" "$@"; }
+record start --commit "$commit" || exit 70
+failures=0
+# stage_done NAME LOG EXIT SECONDS KIND...: what the log says, under NAME.
+stage_done() { record add "$1" --log "$2" --exit "$3" --seconds "$4" --kind "$5" || failures=$((failures + 1)); }
+# timed NAME KIND COMMAND...: runs it with its output in a log of that name.
+timed() {
+  local name=$1 kind=$2 log=$logs/${1//\//-}.log start=$SECONDS code
+  shift 2
+  echo "== $name: $*" >&2
+  "$@" >"$log" 2>"$log.err"
+  code=$?
+  [ $code -eq 0 ] || tail -q -n 20 "$log" "$log.err" >&2
+  stage_done "$name" "$log" $code $((SECONDS - start)) "$kind"
+}
+
+# ---- stages
+
+if wanted tests; then
+  need "$test_cuda" test_cuda
+  timed tests catch2 "$test_cuda" "$test_tags" --use-colour no
+fi
+
+if wanted sanitize; then
+  need "$test_cuda" test_cuda
+  sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
+  for tool in memcheck racecheck initcheck synccheck; do
+    timed "sanitize/$tool" sanitizer "$sanitizer" --tool $tool --error-exitcode 86 "$test_cuda" "$sanitize_tags" --use-colour no
+  done
+fi
+
+if { wanted verify || wanted bench; } && [ -z "$models" ]; then
+  for name in ${make:-qwen2.5-0.5b:f16 qwen2.5-0.5b:q8_0 qwen2.5-0.5b:q4_k_m}; do
+    file=/dev/shm/${name/:/-}.gguf
+    [ -f "$file" ] || python3 bench/make_model.py "${name%:*}" "${name#*:}" "$file" || exit 70
+    models+=" $file"
+  done
+fi
+
+if wanted verify; then
+  need "$qwend" qwend
+  timed verify/demo json "$qwend" verify --device cuda --json
+  for model in $models; do
+    timed "verify/$(basename "$model" .gguf)" json "$qwend" verify --model "$model" --device cuda --json
+  done
+fi
+
+if wanted bench; then
+  need "$qwend" qwend
+  for model in $models; do
+    # shellcheck disable=SC2086  # arguments are words
+    timed "bench/$(basename "$model" .gguf)" json "$qwend" bench --model "$model" --device cuda --json $bench_args
+  done
+fi
+
+if wanted demo; then
+  need "$qwend" qwend
+  "$qwend" serve --device cuda --port 0 >"$logs/serve.log" 2>"$logs/serve.log.err" &
+  server=$!
+  for _ in $(seq 600); do
+    url=$(sed -n 's/^listening on //p' "$logs/serve.log")
+    [ -n "$url" ] || ! kill -0 $server 2>/dev/null && break
+    sleep 0.1
+  done
+  if [ -n "$url" ]; then
+    timed demo/eval eval python3 demo/eval.py --url "$url/v1" --at-least 0.9
+    timed demo/haiku text python3 tests/clients/haiku.py --url "$url"
+    timed demo/streams text python3 tests/load/streams.py --url "$url" --pid "$server" --streams 64 --seconds 10 --min-ratio 2
+    kill $server
+    wait $server
+    stage_done demo/exit "$logs/serve.log.err" $? 0 text
+  else
+    cat "$logs/serve.log.err" >&2
+    stage_done demo/serve "$logs/serve.log.err" 1 0 text
+  fi
+fi
+
+record table
+echo "$result"
+[ $failures -eq 0 ]
