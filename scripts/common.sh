@@ -1,4 +1,4 @@
-# Shared by serve.sh and test.sh: installs what is missing from the distribution's packages.
+# Shared by serve.sh, test.sh and gpu.sh: finds CUDA, installs what is missing from the distribution's packages.
 # shellcheck shell=bash
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
@@ -27,6 +27,13 @@ install_packages() {
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
+
+# True where CUDA's compiler is installed; CMake then finds it too.
+find_nvcc() {
+  command -v nvcc >/dev/null && return
+  [ -x /usr/local/cuda/bin/nvcc ] && export PATH=$PATH:/usr/local/cuda/bin
+}
+find_gpu() { command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q '^GPU'; }
 
 # build PRESET "TARGET..." [CMAKE ARGUMENT...]
 build() {

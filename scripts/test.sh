@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Set up, build and run the whole CPU test suite: C++ tests by level, then real clients against the built server.
+# Set up, build and run the whole test suite: C++ tests by level, then real clients against the built server. Where CUDA's
+# compiler is there, the build has the CUDA backend too; its tests say that they are skipped where no GPU is
+# (scripts/gpu.sh runs them, and more, where one is).
 #   scripts/test.sh              everything
 #   scripts/test.sh --sanitize   the engine and server tests once more under ASan/UBSan and TSan
 set -euo pipefail
@@ -22,19 +24,21 @@ if [ ! -x "$venv/bin/pytest" ] || [ tests/clients/requirements.txt -nt "$venv/.i
   "$venv/bin/pip" install -q --disable-pip-version-check -r tests/clients/requirements.txt
   touch "$venv/.installed"
 fi
+preset=cpu-release
+if find_nvcc; then preset=cuda-check; fi
 # The chat templates are compared with Jinja's rendering by the interpreter that has it.
-build cpu-release all -DBUILD_TESTING=ON "-DPython3_EXECUTABLE=$venv/bin/python"
+build $preset all -DBUILD_TESTING=ON "-DPython3_EXECUTABLE=$venv/bin/python"
 say "C++ tests"
-ctest --test-dir build/cpu-release --output-on-failure
+ctest --test-dir build/$preset --output-on-failure
 
 say "client tests"
-QWEND_BINARY=$PWD/build/cpu-release/server/qwend "$venv/bin/pytest" -q tests/clients demo
+QWEND_BINARY=$PWD/build/$preset/server/qwend "$venv/bin/pytest" -q tests/clients demo
 
 if $sanitize; then
-  for preset in asan-ubsan tsan; do
-    build $preset "test_engine test_server test_unit"
-    say "engine and server tests under $preset"
-    ctest --test-dir build/$preset --output-on-failure -R '^(engine|server|unit)$'
+  for sanitizer in asan-ubsan tsan; do
+    build $sanitizer "test_engine test_server test_unit"
+    say "engine and server tests under $sanitizer"
+    ctest --test-dir build/$sanitizer --output-on-failure -R '^(engine|server|unit)$'
   done
 fi
 say "all tests passed"

@@ -12,6 +12,7 @@
 #include "server/cli/render.h"
 #include "server/cli/serve.h"
 #include "server/cli/tokenize.h"
+#include "server/commit.h"
 #include "server/embedded_model.h"
 #include "server/version.h"
 
@@ -170,7 +171,7 @@ int main(int argc, char** argv) {
   using namespace qwend::cli;
   const std::string name = argc > 1 ? argv[1] : "--help";
   if (name == "--version" || name == "version") {
-    std::cout << "qwend " << qwend::kVersion << "\n";
+    std::cout << "qwend " << qwend::kVersion << " (" << qwend::kCommit << ")\n";
     return EX_OK;
   }
   if (name == "--help" || name == "-h" || name == "help") {
