@@ -1,0 +1,105 @@
+// What reaches the device is what the file holds: uploads read back, embeddings looked up.
+#include <cmath>
+
+#include "tests/cuda/parity.h"
+
+using namespace qwend;
+using namespace qwend::test;
+
+namespace {
+
+// As the device holds it: BF16 becomes FP16, all else is exact.
+std::vector<float> as_held(DType type, std::vector<float> values) {
+  if (type == DType::BF16) {
+    for (float& x : values) x = quant::half_to_float(quant::float_to_half(x));
+  }
+  return values;
+}
+
+}  // namespace
+
+TEST_CASE("uploaded rows read back exactly", "[cuda][backend]") {
+  NEEDS_CUDA_DEVICE();
+  const auto backend = make_cuda_backend(0, 64, 64);
+  quant::AllFormats::for_each([&]<class F>() {
+    const int64_t block = block_length(F::kType);
+    for (const int64_t rows : {1, 15, 16, 45, 130}) {
+      for (const int64_t blocks : {1, 3, 7}) {
+        for (const int64_t experts : {1, 3}) {
+          const int64_t cols = block * blocks;
+          INFO(F::kName << ", " << experts << " experts of " << rows << " x " << cols);
+          const RandomWeights weights(F::kType, rows, cols, experts, 7);
+          const HostMatrix part = weights.matrix();
+          const Matrix m = backend->upload({&part, 1});
+          CHECK(m->rows() == rows);
+          CHECK(m->cols() == cols);
+          CHECK(m->experts() == experts);
+          const std::vector<float> got = backend->read_rows(*m, 0, rows * experts);
+          std::vector<float> expected;
+          for (int64_t e = 0; e < experts; ++e) {
+            const std::vector<float> one = as_held(F::kType, weights.dequantized(e));
+            expected.insert(expected.end(), one.begin(), one.end());
+          }
+          CHECK(same_bits(got, expected));
+          const int64_t middle = rows * experts / 2;
+          const auto begin = expected.begin() + middle * cols;
+          CHECK(same_bits(backend->read_rows(*m, middle, 1), {begin, begin + cols}));
+        }
+      }
+    }
+  });
+}
+
+TEST_CASE("parts of different formats follow each other", "[cuda][backend]") {
+  NEEDS_CUDA_DEVICE();
+  const auto backend = make_cuda_backend(0, 64, 64);
+  const DType types[] = {DType::Q4_K, DType::Q4_K, DType::Q6_K, DType::F16, DType::F32, DType::Q5_0};
+  const int64_t sizes[] = {48, 16, 17, 5, 33, 40};
+  RandomParts parts;
+  for (size_t i = 0; i < std::size(types); ++i) parts.add(types[i], sizes[i], 512, 2);
+  const Matrix m = backend->upload(parts.views());
+  std::vector<float> expected;
+  for (int64_t e = 0; e < 2; ++e) {
+    for (size_t i = 0; i < std::size(types); ++i) {
+      const std::vector<float> one = parts[i].dequantized(e);
+      expected.insert(expected.end(), one.begin(), one.end());
+    }
+  }
+  REQUIRE(m->rows() * 2 * 512 == static_cast<int64_t>(expected.size()));
+  CHECK(same_bits(backend->read_rows(*m, 0, m->rows() * 2), expected));
+}
+
+TEST_CASE("a vector reads back", "[cuda][backend]") {
+  NEEDS_CUDA_DEVICE();
+  const auto backend = make_cuda_backend(0, 64, 64);
+  const std::vector<float> values = normal_values(1001, 5, 1e6f);
+  CHECK(backend->read(*backend->upload_vector(values)) == values);
+}
+
+TEST_CASE("embeddings are the table's rows", "[cuda][backend]") {
+  NEEDS_CUDA_DEVICE();
+  const auto backend = make_cuda_backend(0, 512, 64);
+  quant::AllFormats::for_each([&]<class F>() {
+    for (const bool also_output : {false, true}) {
+      const int64_t cols = 3 * block_length(F::kType);
+      const RandomWeights weights(F::kType, 77, cols, 1, 13);
+      const std::vector<float> table = as_held(F::kType, weights.dequantized());
+      const Matrix m = backend->upload_embedding(weights.matrix(), also_output);
+      const Activation x = backend->allocate(cols);
+      for (const int32_t num_tokens : {1, 3, 64, 300}) {
+        INFO(F::kName << ", " << num_tokens << " tokens, also output " << also_output);
+        poison_all(*backend, *x, num_tokens);
+        const TestStep step({{0, num_tokens}}, 1024, 77);
+        backend->begin_step(step.input());
+        backend->embed(*m, *x);
+        int wrong = 0;
+        const Rows got = read_all(*backend, *x, num_tokens);
+        for (size_t t = 0; t < got.size(); ++t) {
+          const auto begin = table.begin() + step.tokens[t] * cols;
+          wrong += !same_bits(got[t], {begin, begin + cols});
+        }
+        CHECK(wrong == 0);
+      }
+    }
+  });
+}
