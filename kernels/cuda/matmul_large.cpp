@@ -27,9 +27,20 @@ constexpr size_t kMaxProductBytes = size_t{256} << 20;
 constexpr int64_t kGemmTileRows = 128, kGemmTileTokens = 256;
 // Algorithms are chosen for multiples of this many tokens; a new T then rarely asks the heuristics again.
 constexpr int64_t kTokenBucket = 64;
+// Columns of `product` that rounding its parts up to 4 may take.
+constexpr int64_t kAlignmentColumns = 8;
 
 int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 int64_t round_down(int64_t n, int64_t unit) { return n / unit * unit; }
+
+// How many of the `left` rows to take next. A short rest is taken along: alone it would leave most of the
+// device idle for a round of tiles. Whole groups of 8 rows keep what follows aligned.
+int64_t next_stretch(int64_t left, int64_t stretch, int64_t capacity) {
+  CHECK(capacity > 0);
+  if (left <= std::min(capacity, stretch + stretch / 2)) return left;
+  const int64_t count = std::min(stretch, capacity);
+  return count > 8 ? round_down(count, 8) : count;
+}
 
 struct Operand {
   const __half* data = nullptr;
@@ -105,6 +116,9 @@ struct LargeMatmul::Impl {
   void run_swiglu(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, const MatmulOut& out);
 
   int64_t stretch_rows(int64_t bytes_a_row, int32_t num_tokens) const;
+  int64_t product_columns(int32_t num_tokens) const {
+    return static_cast<int64_t>(product.size()) / num_tokens - kAlignmentColumns;
+  }
   Operand weights(const WeightPart& part, int64_t first, int64_t count, __half* expanded);
   cublasLtMatmulAlgo_t algorithm(const Gemm& g, int64_t tokens);
   void multiply(const Gemm& g);
@@ -140,7 +154,7 @@ const WeightPart& part_of(const CudaMatrix& w, int64_t row) {
 void LargeMatmul::Impl::reserve(int64_t max_rows) {
   // Two halves of a stretch (gate and up) are of one tile at least.
   const size_t smallest = size_t{2} * kGemmTileRows * static_cast<size_t>(max_tokens);
-  const size_t whole = static_cast<size_t>(max_rows) * static_cast<size_t>(max_tokens);
+  const size_t whole = static_cast<size_t>(max_rows + kAlignmentColumns) * static_cast<size_t>(max_tokens);
   const size_t cached = 2 * static_cast<size_t>(cache_budget) / sizeof(float);
   const size_t wanted = std::min({whole, cached, kMaxProductBytes / sizeof(float)});
   const size_t size = std::max(wanted, smallest);
@@ -224,16 +238,15 @@ void LargeMatmul::Impl::run_part(const WeightPart& part, const HalfRows& in, int
   const bool through_product = epilogue == Epilogue::Add && in.scale != nullptr;
   const int64_t sums = in.scale != nullptr ? num_tokens * static_cast<int64_t>(sizeof(float)) : 0;
   const int64_t bytes_a_row = expanded_bytes(part) + sums;
-  int64_t stretch = bytes_a_row > 0 ? stretch_rows(bytes_a_row, num_tokens) : part.rows;
+  int64_t capacity = part.rows;
   if (!read_in_place(part)) {
-    stretch = std::min(stretch, static_cast<int64_t>(scratch.bytes()) / expanded_bytes(part));
+    capacity = std::min(capacity, static_cast<int64_t>(scratch.bytes()) / expanded_bytes(part));
   }
-  if (through_product) stretch = std::min(stretch, static_cast<int64_t>(product.size()) / num_tokens);
-  if (stretch > 8) stretch = round_down(stretch, 8);
-  CHECK(stretch > 0);
+  if (through_product) capacity = std::min(capacity, product_columns(num_tokens));
+  const int64_t stretch = bytes_a_row > 0 ? stretch_rows(bytes_a_row, num_tokens) : part.rows;
 
-  for (int64_t first = 0; first < part.rows; first += stretch) {
-    const int64_t count = std::min(stretch, part.rows - first);
+  for (int64_t first = 0, count = 0; first < part.rows; first += count) {
+    count = next_stretch(part.rows - first, stretch, capacity);
     const FloatRows target{out.data + part.first_row + first, out.stride};
     Gemm g;
     g.a = weights(part, first, count, scratch.data());
@@ -263,12 +276,12 @@ void LargeMatmul::Impl::run_swiglu(const CudaMatrix& w, const HalfRows& in, int3
     const bool one_call = !read_in_place(gate) && !read_in_place(up);  // their rows are neighbours then
     const int64_t pair_bytes = expanded_bytes(gate) + expanded_bytes(up);
     const int64_t bytes_a_row = pair_bytes / 2 + num_tokens * static_cast<int64_t>(sizeof(float));
-    count = one_call ? stretch_rows(bytes_a_row, num_tokens) / 2 : stretch_rows(2 * bytes_a_row, num_tokens);
-    count = std::min(count, static_cast<int64_t>(product.size()) / (2 * int64_t{num_tokens}));
-    if (pair_bytes > 0) count = std::min(count, static_cast<int64_t>(scratch.bytes()) / pair_bytes);
-    if (count > 8) count = round_down(count, 8);
-    count = std::min({count, gate.rows - gate_row, up.rows - up_row, half - i});
-    CHECK(count > 0);
+    const int64_t stretch =
+        one_call ? stretch_rows(bytes_a_row, num_tokens) / 2 : stretch_rows(2 * bytes_a_row, num_tokens);
+    int64_t capacity = product_columns(num_tokens) / 2;
+    if (pair_bytes > 0) capacity = std::min(capacity, static_cast<int64_t>(scratch.bytes()) / pair_bytes);
+    const int64_t left = std::min({gate.rows - gate_row, up.rows - up_row, half - i});
+    count = next_stretch(left, stretch, capacity);
 
     Gemm g;
     g.a = weights(gate, gate_row, count, scratch.data());

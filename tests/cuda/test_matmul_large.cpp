@@ -190,7 +190,7 @@ TEST_CASE("large gated products, with the rows' largest magnitude", "[cuda][matm
       {DType::BF16, DType::BF16},
   };
   for (const auto& [gate_type, up_type] : formats) {
-    for (const int64_t width : {264, 77}) {
+    for (const int64_t width : {264, 133, 77}) {
       INFO(format_info(gate_type).name << " and " << format_info(up_type).name << ", " << width << " rows");
       const std::vector<RandomWeights> parts{{gate_type, width, 512, 1, 17, 0.2f},
                                              {up_type, width, 512, 1, 19, 0.2f}};
