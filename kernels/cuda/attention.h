@@ -8,38 +8,79 @@
 
 namespace qwend::cuda {
 
-// Scratch that attention needs at most; taken once.
-class AttentionWorkspace {
- public:
-  // max_tokens, max_seqs: of a step. Heads and head_dim are not known yet: sized by the first `reserve`,
-  // which callers make at start-up (allocate_kv knows the shape).
-  void reserve(int32_t max_tokens, int32_t num_heads, int32_t head_dim);
-  size_t bytes() const { return partial_.bytes() + partial_lse_.bytes(); }
+// How a decoding sequence's context is split among blocks of threads: by its length and the model's shape
+// alone, so that a token's sums have the same order alone and in a batch. Enough splits to fill the device
+// from one sequence (each KV head is a block of its own), few enough that joining them stays cheap.
+struct SplitPlan {
+  static constexpr int32_t kMinKeys = 128;   // of a split
+  static constexpr int32_t kMaxSplits = 64;  // of a sequence
+  static constexpr int32_t kKeyMultiple = 64;
+  int32_t max_splits = kMaxSplits;
 
-  DeviceBuffer<float> partial_;      // split-KV partial outputs
-  DeviceBuffer<float> partial_lse_;  // and their log-sum-exp
+  static SplitPlan of(int32_t num_kv_heads) {
+    const int32_t wanted = 128 / num_kv_heads;
+    return {wanted < 8 ? 8 : wanted > kMaxSplits ? kMaxSplits : wanted};
+  }
+  // Keys of each split but the last; context > 0.
+  __host__ __device__ int32_t keys(int32_t context) const {
+    const int32_t even = (context + max_splits - 1) / max_splits;
+    const int32_t rounded = (even + kKeyMultiple - 1) / kKeyMultiple * kKeyMultiple;
+    return rounded < kMinKeys ? kMinKeys : rounded;
+  }
+  __host__ __device__ int32_t splits(int32_t context) const {
+    return (context + keys(context) - 1) / keys(context);
+  }
 };
 
+// Scratch of the decode kernel: what the splits of a sequence leave for the one that arrives last. A launch
+// leaves it as it was found, so one workspace serves all layers of a stream.
+class AttentionWorkspace {
+ public:
+  static constexpr int32_t kMaxSeqs = 256;  // of a launch; a step with more sequences takes several
+
+  // max_tokens: of a step, and so its sequences at most. Does nothing where there is room already; else
+  // memory is taken: start-up only.
+  void reserve(int32_t max_tokens, const AttentionShape& shape);
+  int32_t max_seqs(const AttentionShape& shape) const;  // that there is room for
+  size_t bytes() const { return partial_.bytes() + partial_sums_.bytes() + arrivals_.bytes(); }
+
+  float* partial() const { return partial_.data(); }             // [S, H, max_splits, hd] not normalised
+  float2* partial_sums() const { return partial_sums_.data(); }  // [S, H, max_splits] (maximum, sum)
+  uint32_t* arrivals() const { return arrivals_.data(); }        // [S, H] 0 between launches
+
+ private:
+  DeviceBuffer<float> partial_;
+  DeviceBuffer<float2> partial_sums_;
+  DeviceBuffer<uint32_t> arrivals_;
+};
+
+// cos and sin of every position's angles times the table's magnitude: [max_position, rotary_dim / 2]. Angles
+// are computed in double and rounded once. Start-up only; waits for the device.
+DeviceBuffer<float2> make_rope_table_on_device(const RopeTable& table, int32_t max_position);
+
 // For each token: [q|k|v] += bias; q and k RMS-normalised per head where norms are given (FP32); q and k
-// rotated by rope_cos/sin of the token's position (pairs (i, i + rotary_dim / 2)); k and v written to the
-// cache at slot_mapping (FP16, saturated; slot -1: not written); q as FP32 to q_out [T, H * hd].
+// rotated by the angles of the token's position (pairs (i, i + rotary_dim / 2)); k and v written to the cache
+// at slot_mapping (FP16, saturated; slot -1: not written); q as FP32 to q_out [T, H * hd].
 struct QkvFinish {
-  const float* qkv;     // [T, (H + 2K) * hd]
+  const float* qkv;     // [T, (H + 2K) * hd], rows aligned to 16 bytes
   const float* bias;    // [(H + 2K) * hd] or nullptr
   const float* q_norm;  // [hd] or nullptr
   const float* k_norm;  // [hd] or nullptr
   float norm_eps;
   const float2* rope;  // [max_position, rotary_dim / 2] (cos, sin) times the table's magnitude
-  int32_t rotary_dim;
+  int32_t rotary_dim;  // even, <= hd; 0: nothing is rotated
   AttentionShape shape;
 };
 void finish_qkv(const QkvFinish& op, const DeviceStep& step, const KvLayer& kv, float* q_out,
                 cudaStream_t stream);
 
 // out[t] = softmax(q k^T / sqrt(hd)) v over positions 0 .. positions[t] of its sequence. q: [T, H * hd] FP32
-// as finish_qkv wrote it (not scaled); out: [T, out_stride] FP16 (a convex combination of FP16 values: can't
-// overflow). Padding tokens' rows are left as they are. Order of all sums is fixed by the context's length
-// alone.
+// as finish_qkv wrote it (not scaled); out: [T, out_stride] FP16, out_stride even (a convex combination of
+// FP16 values: can't overflow). Rows of padding tokens are left as they are. Nothing in the cache beyond a
+// sequence's context matters, NaN included.
+//
+// Sequences with one token in the step go to the decode kernel, others to the prefill kernel, in whatever
+// company they are. Order of all sums: decode, by the context's length; prefill, by the token's position.
 void attention(const AttentionShape& shape, const DeviceStep& step, const KvLayer& kv, const float* q,
                AttentionWorkspace& workspace, __half* out, int64_t out_stride, cudaStream_t stream);
 

@@ -1,0 +1,191 @@
+// Prefill: sequences with several tokens in the step (FlashAttention-2 over the paged cache).
+//
+// A block takes a tile of rows of one sequence and KV head. Row r is query head r % group of the sequence's
+// token r / group, so that all heads of a group share the loads of their keys and values; each warp has 16
+// rows. Tiles of keys start at multiples of kKeys of the context, whichever chunk the tokens came in, and
+// tiles that a row can't see leave it bit for bit as it was: a token's result depends on its own context
+// alone.
+#include <algorithm>
+
+#include "kernels/cuda/attention_kernels.h"
+#include "kernels/cuda/attention_tile.cuh"
+
+namespace qwend::cuda {
+namespace {
+
+template <int kHeadDim>
+struct PrefillShape {
+  static constexpr int kWarps = kHeadDim <= 128 ? 8 : 2;
+  static constexpr int kThreads = kWarps * kWarp;
+  static constexpr int kRows = kWarps * kWarpRows;
+  static constexpr int kKeys = kHeadDim <= 128 ? 64 : 32;  // of a tile
+  static constexpr int kStages = 2;
+  static constexpr int kTileHalves = kKeys * kHeadDim;
+  static constexpr int kQueryBytes = Queries<kHeadDim>::kSharedBytesPerWarp;
+  static constexpr int kQueriesAt = kStages * 2 * kTileHalves * 2;        // bytes, behind the tiles
+  static constexpr int kSharedBytes = kQueriesAt + kWarps * kQueryBytes;  // 32, 64, 96 KiB
+  static_assert(kSharedBytes <= 99 * 1024);  // what every device since sm_80 grants a block
+};
+
+// The tile of rows first_row .. first_row + kRows of a sequence's (token, head of the group) pairs.
+struct RowTile {
+  int32_t seq, kv_head, first_row;
+  int32_t first_token, tokens;  // of the sequence, in the step
+  int32_t first_position;       // of its first token in the step
+  int32_t keys;                 // that the tile's last row sees
+};
+
+template <int kHeadDim>
+class PrefillBlock {
+  using Shape = PrefillShape<kHeadDim>;
+  static constexpr int kChunks = kHeadDim / 8;  // of 16 bytes, in a row
+
+ public:
+  __device__ PrefillBlock(const AttentionCall& call, unsigned char* shared) : call_(call), shared_(shared) {}
+
+  __device__ void run() {
+    const auto tiles_of = [&](int32_t seq) {
+      const int32_t tokens = tokens_of(seq);
+      return tokens > 1 ? ceil_div(tokens * call_.group, Shape::kRows) : 0;
+    };
+    SequenceCursor cursor;
+    const int32_t heads = call_.kv.num_kv_heads;
+    const SequenceItem item = cursor.find(static_cast<int32_t>(blockIdx.x), call_.step.num_seqs,
+                                          [&](int32_t seq) { return tiles_of(seq) * heads; });
+    if (item.seq < 0) return;
+    // The last tiles see the most keys: first.
+    attend(describe(item.seq, item.index % heads, tiles_of(item.seq) - 1 - item.index / heads));
+  }
+
+ private:
+  __device__ int32_t tokens_of(int32_t seq) const {
+    return __ldg(call_.step.cu_seqlens + seq + 1) - __ldg(call_.step.cu_seqlens + seq);
+  }
+
+  __device__ RowTile describe(int32_t seq, int32_t kv_head, int32_t tile) const {
+    RowTile t;
+    t.seq = seq;
+    t.kv_head = kv_head;
+    t.first_row = tile * Shape::kRows;
+    t.first_token = __ldg(call_.step.cu_seqlens + seq);
+    t.tokens = tokens_of(seq);
+    t.first_position = __ldg(call_.step.context_lens + seq) - t.tokens;
+    const int32_t last_row = min(t.first_row + Shape::kRows, t.tokens * call_.group) - 1;
+    t.keys = t.first_position + last_row / call_.group + 1;
+    return t;
+  }
+
+  __device__ void attend(const RowTile& t) {
+    const int32_t tiles = ceil_div(t.keys, Shape::kKeys);
+    fetch(t, 0);
+    copy_async_commit();
+
+    const int32_t warp_row = t.first_row + warp_index() * kWarpRows, row = warp_row + lane_index() / 4;
+    WarpAttention<kHeadDim, Shape::kKeys> state;
+    state.queries.load(
+        query(t, row), query(t, row + 8), call_.query_scale,
+        reinterpret_cast<uint4*>(shared_ + Shape::kQueriesAt + warp_index() * Shape::kQueryBytes));
+    state.clear();
+    // Keys that rows see: rows g and g + 8 of the lane, and the warp's last row (none where all its rows are
+    // past the end).
+    const int32_t seen[2] = {keys_seen(t, row), keys_seen(t, row + 8)};
+    const int32_t warp_seen = warp_row < t.tokens * call_.group ? keys_seen(t, warp_row + kWarpRows - 1) : 0;
+
+    for (int32_t tile = 0; tile < tiles; ++tile) {
+      copy_async_wait<0>();
+      __syncthreads();  // the tile is there, and the one before is no longer read
+      if (tile + 1 < tiles) fetch(t, tile + 1);
+      copy_async_commit();
+      const int32_t first_key = tile * Shape::kKeys;
+      if (first_key < warp_seen)
+        state.attend(stage(tile), stage(tile) + Shape::kTileHalves,
+                     {seen[0] - first_key, seen[1] - first_key});
+    }
+    state.finish();
+    store(t, row, state, 0);
+    store(t, row + 8, state, 1);
+  }
+
+  __device__ const float* query(const RowTile& t, int32_t row) const {
+    if (row >= t.tokens * call_.group) return nullptr;
+    return call_.q + (int64_t{t.first_token + row / call_.group} * call_.num_heads + head(t, row)) * kHeadDim;
+  }
+  __device__ int32_t head(const RowTile& t, int32_t row) const {
+    return t.kv_head * call_.group + row % call_.group;
+  }
+  // Rows past the end see what the last one sees.
+  __device__ int32_t keys_seen(const RowTile& t, int32_t row) const {
+    return min(t.first_position + row / call_.group + 1, t.keys);
+  }
+
+  __device__ __half* stage(int32_t tile) const {
+    return reinterpret_cast<__half*>(shared_) + tile % Shape::kStages * 2 * Shape::kTileHalves;
+  }
+
+  // Starts the copy of a tile of keys and values, all threads together. Rows that no row of queries sees
+  // become zeros.
+  __device__ void fetch(const RowTile& t, int32_t tile) const {
+    const int32_t* table = call_.step.block_tables + int64_t{t.seq} * __ldg(call_.step.block_table_stride);
+    __half* keys = stage(tile);
+#pragma unroll 4
+    for (int i = 0; i < Shape::kKeys * kChunks / Shape::kThreads; ++i) {
+      const int32_t index = static_cast<int32_t>(threadIdx.x) + i * Shape::kThreads;
+      const int32_t row = index / kChunks, chunk = index % kChunks;
+      const int32_t key = tile * Shape::kKeys + row, known = min(key, t.keys - 1);
+      const int32_t block = __ldg(table + known / call_.kv.block_size);
+      const int64_t at = (int64_t{block * call_.kv.num_kv_heads + t.kv_head} * call_.kv.block_size +
+                          known % call_.kv.block_size) *
+                             kHeadDim +
+                         chunk * 8;
+      const int32_t to = tile_offset<kHeadDim>(row, chunk);
+      copy_async_16(keys + to, call_.kv.keys + at, key == known);
+      copy_async_16(keys + Shape::kTileHalves + to, call_.kv.values + at, key == known);
+    }
+  }
+
+  __device__ void store(const RowTile& t, int32_t row, const WarpAttention<kHeadDim, Shape::kKeys>& state,
+                        int r) const {
+    if (row >= t.tokens * call_.group) return;
+    __half* to = call_.out + (t.first_token + row / call_.group) * call_.out_stride +
+                 head(t, row) * kHeadDim + lane_index() % 4 * 2;
+    const float inverse = 1.0f / state.sum[r];
+#pragma unroll
+    for (int n = 0; n < kHeadDim / 8; ++n)
+      *reinterpret_cast<uint32_t*>(to + n * 8) =
+          pack_half2(state.out[n][2 * r] * inverse, state.out[n][2 * r + 1] * inverse);
+  }
+
+  const AttentionCall& call_;
+  unsigned char* shared_;
+};
+
+template <int kHeadDim>
+__global__ void __launch_bounds__(PrefillShape<kHeadDim>::kThreads, 1)
+    prefill_kernel(const __grid_constant__ AttentionCall call) {
+  extern __shared__ __align__(128) unsigned char shared[];
+  PrefillBlock<kHeadDim>(call, shared).run();
+}
+
+template <int kHeadDim>
+void launch(const AttentionCall& call, cudaStream_t stream) {
+  using Shape = PrefillShape<kHeadDim>;
+  static const int32_t resident = resident_blocks(reinterpret_cast<const void*>(prefill_kernel<kHeadDim>),
+                                                  Shape::kThreads, Shape::kSharedBytes);
+  static_cast<void>(resident);
+  // However the tokens lie among the sequences, there are no more tiles; blocks without one leave at once.
+  const int64_t tiles = int64_t{call.step.num_tokens} * call.group / Shape::kRows + call.step.num_seqs;
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(static_cast<uint32_t>(tiles * call.kv.num_kv_heads));
+  config.blockDim = dim3(Shape::kThreads);
+  config.dynamicSmemBytes = Shape::kSharedBytes;
+  config.stream = stream;
+  CUDA_CHECK(cudaLaunchKernelEx(&config, prefill_kernel<kHeadDim>, call));
+}
+
+}  // namespace
+
+void attention_prefill(const AttentionCall& call, cudaStream_t stream) {
+  with_head_dim(call.kv.head_dim, [&](auto head_dim) { launch<head_dim()>(call, stream); });
+}
+
+}  // namespace qwend::cuda

@@ -1,0 +1,389 @@
+// Paged attention on the device against a plain softmax in double precision.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <string>
+
+#include "kernels/cuda/attention.h"
+#include "kernels/quant/half.h"
+#include "tests/cuda/cuda_test.h"
+#include "tests/support/catch2.h"
+
+using namespace qwend;
+using namespace qwend::cuda;
+using namespace qwend::test;
+
+namespace {
+
+struct Seq {
+  int32_t tokens;   // in the step
+  int32_t context;  // once they are written
+};
+
+struct Shape {
+  int32_t head_dim, group, kv_heads;
+  int32_t block_size = 16;
+  int32_t heads() const { return group * kv_heads; }
+  AttentionShape attention() const { return {heads(), kv_heads, head_dim}; }
+};
+
+constexpr uint16_t kPoison = 0x7e42;  // a NaN that no kernel writes
+
+// Random keys and values of some sequences in a cache whose other slots hold NaN, behind block tables whose
+// entries beyond the contexts lead nowhere; and random queries for every position.
+class Scene {
+ public:
+  Scene(const Shape& shape, std::vector<int32_t> contexts, float key_bias = 0.0f)
+      : shape_(shape), contexts_(std::move(contexts)), random_(static_cast<uint32_t>(shape.head_dim)) {
+    const int32_t longest = *std::max_element(contexts_.begin(), contexts_.end());
+    stride_ = longest / shape.block_size + 2;
+    int32_t used = 0;
+    for (const int32_t context : contexts_) used += (context + shape.block_size - 1) / shape.block_size;
+    num_blocks_ = used + 3;
+    std::vector<int32_t> free(static_cast<size_t>(num_blocks_));
+    for (size_t b = 0; b < free.size(); ++b) free[b] = static_cast<int32_t>(b);
+    std::shuffle(free.begin(), free.end(), random_);
+    const size_t elements =
+        static_cast<size_t>(num_blocks_) * shape.block_size * shape.kv_heads * shape.head_dim;
+    keys_.assign(elements, 0x7fff);
+    values_.assign(elements, 0x7fff);
+    tables_.assign(contexts_.size() * static_cast<size_t>(stride_), 1 << 28);
+    for (size_t s = 0; s < contexts_.size(); ++s) {
+      for (int32_t b = 0; b * shape.block_size < contexts_[s]; ++b) {
+        tables_[s * static_cast<size_t>(stride_) + static_cast<size_t>(b)] = free.back();
+        free.pop_back();
+      }
+      fill(s, key_bias);
+    }
+    device_keys_ = to_device(keys_);
+    device_values_ = to_device(values_);
+  }
+
+  // Bits of out, [tokens of the step, out_stride], for the last `tokens` positions before each context.
+  // seqs: (index of the sequence, what the step has of it); padded: with tokens and sequences of padding.
+  struct Part {
+    size_t index;
+    Seq seq;
+  };
+  std::vector<uint16_t> run(const std::vector<Part>& parts, bool padded) {
+    std::vector<float> q;
+    std::vector<int32_t> positions, slots, token_seq, cu{0}, contexts, tables;
+    for (const Part& part : parts) {
+      for (int32_t i = 0; i < part.seq.tokens; ++i) {
+        const int32_t position = part.seq.context - part.seq.tokens + i;
+        positions.push_back(position);
+        slots.push_back(slot(part.index, position));
+        token_seq.push_back(static_cast<int32_t>(contexts.size()));
+        const std::vector<float>& from = queries_[part.index];
+        const auto width = static_cast<std::ptrdiff_t>(width_of_q());
+        q.insert(q.end(), from.begin() + position * width, from.begin() + (position + 1) * width);
+      }
+      cu.push_back(static_cast<int32_t>(positions.size()));
+      contexts.push_back(part.seq.context);
+      const auto row =
+          tables_.begin() + static_cast<std::ptrdiff_t>(part.index * static_cast<size_t>(stride_));
+      tables.insert(tables.end(), row, row + stride_);
+    }
+    const size_t tokens = positions.size();
+    for (int32_t i = 0; padded && i < 3; ++i) {
+      positions.push_back(0), slots.push_back(-1), token_seq.push_back(-1);
+      q.insert(q.end(), width_of_q(), std::nanf(""));
+      if (i == 2) continue;
+      cu.push_back(cu.back()), contexts.push_back(0);
+      tables.insert(tables.end(), static_cast<size_t>(stride_), 1 << 28);
+    }
+    int32_t most = 1, longest = 1;
+    for (const Part& part : parts)
+      most = std::max(most, part.seq.tokens), longest = std::max(longest, part.seq.context);
+
+    const auto d_q = to_device(q);
+    const auto d_positions = to_device(positions), d_slots = to_device(slots),
+               d_token_seq = to_device(token_seq), d_cu = to_device(cu), d_contexts = to_device(contexts),
+               d_tables = to_device(tables), d_stride = to_device(std::vector<int32_t>{stride_});
+    DeviceStep step{};
+    step.positions = d_positions.data();
+    step.slot_mapping = d_slots.data();
+    step.token_seq = d_token_seq.data();
+    step.cu_seqlens = d_cu.data();
+    step.context_lens = d_contexts.data();
+    step.block_tables = d_tables.data();
+    step.block_table_stride = d_stride.data();
+    step.num_tokens = static_cast<int32_t>(positions.size());
+    step.num_seqs = static_cast<int32_t>(contexts.size());
+    step.max_context = padded ? 2 * longest : longest;
+    step.max_seq_tokens = most;
+    const KvLayer kv{reinterpret_cast<__half*>(device_keys_.data()),
+                     reinterpret_cast<__half*>(device_values_.data()), shape_.kv_heads, shape_.block_size,
+                     shape_.head_dim};
+    const auto out = to_device(std::vector<uint16_t>(positions.size() * out_stride(), kPoison));
+    workspace_.reserve(std::min(step.num_tokens, max_seqs_at_once_), shape_.attention());
+    attention(shape_.attention(), step, kv, d_q.data(), workspace_, reinterpret_cast<__half*>(out.data()),
+              static_cast<int64_t>(out_stride()), nullptr);
+    const std::vector<uint16_t> bits = to_host(out);
+    REQUIRE(untouched(bits, tokens));
+    return bits;
+  }
+
+  // Largest error of the step's results over what rounding of weights and results to FP16 explains.
+  double worst(const std::vector<Part>& parts, const std::vector<uint16_t>& bits) const {
+    double worst = 0;
+    size_t token = 0;
+    for (const Part& part : parts) {
+      for (int32_t i = 0; i < part.seq.tokens; ++i, ++token) {
+        // Long prompts: the ends of tiles and a sample of the rest.
+        const int32_t position = part.seq.context - part.seq.tokens + i;
+        if (part.seq.tokens > 80 && position % 64 != 0 && position % 61 != 0 && i + 1 != part.seq.tokens)
+          continue;
+        for (int32_t head = 0; head < shape_.heads(); ++head) {
+          const std::vector<Expected> expected = reference(part.index, position, head);
+          for (int32_t d = 0; d < shape_.head_dim; ++d) {
+            const size_t at = token * out_stride() + static_cast<size_t>(head * shape_.head_dim + d);
+            const double got = static_cast<double>(quant::half_to_float(bits[at]));
+            const Expected& e = expected[static_cast<size_t>(d)];
+            // 2^-11 of the result, 2^-11 of each weight in the sum of products and in the sum of weights
+            const double allowed = 5e-4 * std::abs(e.value) + 1e-3 * e.magnitude + 1e-7;
+            const double error = std::abs(got - e.value) / allowed;
+            worst = std::isfinite(got) ? std::max(worst, error) : 1e9;
+          }
+        }
+      }
+    }
+    return worst;
+  }
+
+  // Makes a step with more sequences take several launches.
+  void limit_workspace(int32_t seqs) { max_seqs_at_once_ = seqs; }
+  size_t out_stride() const { return (width_of_q() + 63) / 64 * 64 + 64; }
+  int32_t context(size_t s) const { return contexts_[s]; }
+
+ private:
+  struct Expected {
+    double value, magnitude;  // sum of weight * v and of weight * |v|
+  };
+
+  size_t width_of_q() const { return static_cast<size_t>(shape_.heads() * shape_.head_dim); }
+  int32_t slot(size_t s, int32_t position) const {
+    const size_t block = s * static_cast<size_t>(stride_) + static_cast<size_t>(position / shape_.block_size);
+    return tables_[block] * shape_.block_size + position % shape_.block_size;
+  }
+  size_t offset(size_t s, int32_t position, int32_t kv_head) const {
+    const KvLayer layout{nullptr, nullptr, shape_.kv_heads, shape_.block_size, shape_.head_dim};
+    return static_cast<size_t>(layout.offset(slot(s, position), kv_head));
+  }
+
+  // Keys with a bias carry it in four dimensions, turning with the position as rotation turns Qwen2's.
+  void fill(size_t s, float key_bias) {
+    std::normal_distribution<float> normal;
+    for (int32_t p = 0; p < contexts_[s]; ++p) {
+      for (int32_t head = 0; head < shape_.kv_heads; ++head) {
+        const size_t at = offset(s, p, head);
+        for (int32_t d = 0; d < shape_.head_dim; ++d) {
+          float key = normal(random_);
+          if (d % (shape_.head_dim / 4) == 3)
+            key += key_bias * std::cos(0.01f * static_cast<float>(p * (d + 1)));
+          keys_[at + static_cast<size_t>(d)] = quant::float_to_half(key);
+          values_[at + static_cast<size_t>(d)] = quant::float_to_half(normal(random_));
+        }
+      }
+    }
+    queries_.emplace_back();
+    for (size_t i = 0; i < static_cast<size_t>(contexts_[s]) * width_of_q(); ++i)
+      queries_.back().push_back(2.0f * normal(random_));
+  }
+
+  std::vector<Expected> reference(size_t s, int32_t position, int32_t head) const {
+    const int32_t kv_head = head / shape_.group;
+    const float* q = queries_[s].data() + static_cast<size_t>(position) * width_of_q() +
+                     static_cast<size_t>(head * shape_.head_dim);
+    std::vector<double> weights(static_cast<size_t>(position) + 1);
+    double top = -1e300, sum = 0;
+    for (int32_t p = 0; p <= position; ++p) {
+      const uint16_t* key = keys_.data() + offset(s, p, kv_head);
+      double dot = 0;
+      for (int32_t d = 0; d < shape_.head_dim; ++d)
+        dot += static_cast<double>(q[d]) * static_cast<double>(quant::half_to_float(key[d]));
+      weights[static_cast<size_t>(p)] = dot / std::sqrt(static_cast<double>(shape_.head_dim));
+      top = std::max(top, weights[static_cast<size_t>(p)]);
+    }
+    for (double& w : weights) sum += w = std::exp(w - top);
+    std::vector<Expected> out(static_cast<size_t>(shape_.head_dim));
+    for (int32_t p = 0; p <= position; ++p) {
+      const uint16_t* value = values_.data() + offset(s, p, kv_head);
+      const double weight = weights[static_cast<size_t>(p)] / sum;
+      for (size_t d = 0; d < out.size(); ++d) {
+        const auto v = static_cast<double>(quant::half_to_float(value[d]));
+        out[d].value += weight * v;
+        out[d].magnitude += weight * std::abs(v);
+      }
+    }
+    return out;
+  }
+
+  // Columns beyond the heads, and rows of padding, are left as they were.
+  bool untouched(const std::vector<uint16_t>& bits, size_t tokens) const {
+    for (size_t i = 0; i < bits.size(); ++i) {
+      const bool outside = i / out_stride() >= tokens || i % out_stride() >= width_of_q();
+      if (outside && bits[i] != kPoison) return false;
+    }
+    return true;
+  }
+
+  Shape shape_;
+  std::vector<int32_t> contexts_;
+  std::mt19937 random_;
+  int32_t stride_ = 0, num_blocks_ = 0;
+  std::vector<uint16_t> keys_, values_;
+  std::vector<int32_t> tables_;
+  std::vector<std::vector<float>> queries_;  // of each sequence: [context, H * hd]
+  DeviceBuffer<uint16_t> device_keys_, device_values_;
+  AttentionWorkspace workspace_;
+  int32_t max_seqs_at_once_ = AttentionWorkspace::kMaxSeqs;
+};
+
+// The step with all parts: every result is right, and has the bits it has when its sequence is alone.
+void check(Scene& scene, const std::vector<Scene::Part>& parts) {
+  const std::vector<uint16_t> together = scene.run(parts, true);
+  CHECK(scene.worst(parts, together) <= 1.0);
+  size_t first = 0;
+  for (const Scene::Part& part : parts) {
+    const std::vector<uint16_t> alone = scene.run({part}, false);
+    const bool same = std::equal(alone.begin(), alone.end(),
+                                 together.begin() + static_cast<std::ptrdiff_t>(first * scene.out_stride()));
+    INFO("sequence " << part.index << ": " << part.seq.tokens << " tokens, context " << part.seq.context);
+    CHECK(same);
+    first += static_cast<size_t>(part.seq.tokens);
+  }
+}
+
+// Each sequence with its last `tokens` (at most its context) in the step.
+std::vector<Scene::Part> parts_of(const Scene& scene, const std::vector<int32_t>& tokens) {
+  std::vector<Scene::Part> parts;
+  for (size_t s = 0; s < tokens.size(); ++s) parts.push_back({s, {tokens[s], scene.context(s)}});
+  return parts;
+}
+
+std::string name(const Shape& s) {
+  return "head_dim " + std::to_string(s.head_dim) + ", group " + std::to_string(s.group) + ", KV heads " +
+         std::to_string(s.kv_heads) + ", block " + std::to_string(s.block_size);
+}
+
+}  // namespace
+
+TEST_CASE("decode: every group size and head width", "[cuda][attention]") {
+  NEEDS_CUDA_DEVICE();
+  for (const int32_t head_dim : {64, 128, 256}) {
+    for (const int32_t group : {1, 2, 4, 5, 7, 8, 16, 20}) {
+      const Shape shape{head_dim, group, group == 7 ? 2 : 1};
+      SECTION(name(shape)) {
+        Scene scene(shape, {1, 2, 15, 16, 17, 130});
+        check(scene, parts_of(scene, {1, 1, 1, 1, 1, 1}));
+      }
+    }
+  }
+}
+
+TEST_CASE("decode: lengths around tiles, splits and blocks", "[cuda][attention]") {
+  NEEDS_CUDA_DEVICE();
+  for (const Shape& shape : {Shape{64, 7, 2}, Shape{128, 7, 4, 48}, Shape{256, 2, 3, 32}}) {
+    SECTION(name(shape)) {
+      Scene scene(shape, {127, 128, 129, 255, 256, 257, 1000, 1});
+      check(scene, parts_of(scene, {1, 1, 1, 1, 1, 1, 1, 1}));
+    }
+  }
+}
+
+TEST_CASE("decode: long contexts", "[cuda][attention][slow]") {
+  NEEDS_CUDA_DEVICE();
+  for (const Shape& shape : {Shape{64, 7, 2}, Shape{128, 7, 4}, Shape{128, 4, 8}}) {
+    SECTION(name(shape)) {
+      Scene scene(shape, {4096, 5, 8193});
+      check(scene, parts_of(scene, {1, 1, 1}));
+    }
+  }
+  SECTION("32,768") {
+    Scene scene({64, 7, 1}, {32768, 1000});
+    check(scene, parts_of(scene, {1, 1}));
+  }
+}
+
+TEST_CASE("decode: more sequences than a warp has lanes", "[cuda][attention]") {
+  NEEDS_CUDA_DEVICE();
+  std::vector<int32_t> contexts;
+  for (int32_t s = 0; s < 70; ++s) contexts.push_back(1 + s * 37 % 300);
+  Scene scene({64, 2, 2}, contexts);
+  SECTION("in one launch") {}
+  SECTION("in several") { scene.limit_workspace(33); }
+  check(scene, parts_of(scene, std::vector<int32_t>(70, 1)));
+}
+
+TEST_CASE("prefill: every group size and head width", "[cuda][attention]") {
+  NEEDS_CUDA_DEVICE();
+  for (const int32_t head_dim : {64, 128, 256}) {
+    for (const int32_t group : {1, 2, 4, 5, 7, 8, 16, 20}) {
+      const Shape shape{head_dim, group, group == 7 ? 2 : 1};
+      SECTION(name(shape)) {
+        Scene scene(shape, {2, 17, 70, 33});
+        check(scene, parts_of(scene, {2, 17, 70, 5}));
+      }
+    }
+  }
+}
+
+TEST_CASE("prefill: chunks after an earlier context", "[cuda][attention]") {
+  NEEDS_CUDA_DEVICE();
+  for (const Shape& shape : {Shape{64, 7, 2}, Shape{128, 7, 2, 48}, Shape{128, 1, 3}, Shape{256, 2, 1}}) {
+    SECTION(name(shape)) {
+      Scene scene(shape, {300, 257, 64, 130});
+      check(scene, parts_of(scene, {100, 2, 64, 65}));
+    }
+  }
+}
+
+TEST_CASE("prefill: long prompts", "[cuda][attention][slow]") {
+  NEEDS_CUDA_DEVICE();
+  for (const Shape& shape : {Shape{64, 7, 2}, Shape{128, 7, 1}}) {
+    SECTION(name(shape)) {
+      Scene scene(shape, {2048, 4096});
+      check(scene, parts_of(scene, {2048, 300}));
+    }
+  }
+}
+
+TEST_CASE("decoding sequences among prompts", "[cuda][attention]") {
+  NEEDS_CUDA_DEVICE();
+  for (const Shape& shape : {Shape{64, 7, 2}, Shape{128, 4, 2}}) {
+    SECTION(name(shape)) {
+      Scene scene(shape, {700, 90, 1, 140, 33});
+      check(scene, parts_of(scene, {1, 90, 1, 40, 1}));
+    }
+  }
+}
+
+TEST_CASE("a prompt has the same results in one piece and in chunks", "[cuda][attention]") {
+  NEEDS_CUDA_DEVICE();
+  for (const Shape& shape : {Shape{64, 7, 2}, Shape{128, 5, 1}}) {
+    SECTION(name(shape)) {
+      Scene scene(shape, {203});
+      const std::vector<uint16_t> whole = scene.run({{0, {203, 203}}}, false);
+      std::vector<uint16_t> chunks = scene.run({{0, {50, 50}}}, false);
+      for (const Seq& seq : {Seq{101, 151}, Seq{52, 203}}) {
+        const std::vector<uint16_t> next = scene.run({{0, seq}}, true);
+        chunks.insert(
+            chunks.end(), next.begin(),
+            next.begin() + static_cast<std::ptrdiff_t>(static_cast<size_t>(seq.tokens) * scene.out_stride()));
+      }
+      CHECK(chunks == whole);
+    }
+  }
+}
+
+TEST_CASE("keys of several hundred keep the queries' low bits", "[cuda][attention]") {
+  NEEDS_CUDA_DEVICE();
+  for (const Shape& shape : {Shape{64, 7, 1}, Shape{128, 7, 1}, Shape{256, 2, 1}}) {
+    SECTION(name(shape)) {
+      Scene scene(shape, {400, 150}, 300.0f);
+      check(scene, parts_of(scene, {1, 40}));
+    }
+  }
+}
