@@ -115,7 +115,7 @@ void CudaBackend::reserve(const StepShapes& shapes) {
   const int64_t qkv = query + 2 * int64_t{heads.num_kv_heads} * heads.head_dim;
   ensure_normed(shapes.embedding);
   ensure(qkv_, static_cast<size_t>(row_capacity_ * qkv));
-  attention_workspace_.reserve(max_tokens_, heads);
+  attention_workspace_.reserve(max_logit_rows_, heads);
   large_.reserve(std::max({qkv, 2 * shapes.ffn, shapes.embedding, shapes.vocab}));
   if (shapes.moe.num_experts > 0)
     moe_.reserve(row_capacity_, shapes.moe, shapes.embedding, shapes.shared_ffn);
@@ -253,7 +253,7 @@ void CudaBackend::attn_input(const AttnInput& op, const DeviceActivation& x, Dev
 
 void CudaBackend::attention(const AttentionShape& shape, int32_t layer, const DeviceActivation& q,
                             const DeviceKvCache& kv, DeviceActivation& out) {
-  attention_workspace_.reserve(max_tokens_, shape);
+  attention_workspace_.reserve(std::max(max_logit_rows_, step_.num_seqs), shape);
   CudaActivation& to = activation(out);
   cuda::attention(shape, step_, layer_of(kv, layer), activation(q).values.data(), attention_workspace_,
                   to.half.rows.data(), to.half.stride, stream_.get());

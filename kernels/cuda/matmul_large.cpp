@@ -136,7 +136,7 @@ struct LargeMatmul::Impl {
 
 namespace {
 
-bool read_in_place(const WeightPart& part) { return part.dtype == DType::F16 && part.cols % 8 == 0; }
+bool read_in_place(const WeightPart& part) { return part.dtype == DType::F16; }
 int64_t expanded_bytes(const WeightPart& part) {
   return read_in_place(part) ? 0 : padded_width(part.cols) * static_cast<int64_t>(sizeof(__half));
 }
@@ -173,7 +173,10 @@ int64_t LargeMatmul::Impl::stretch_rows(int64_t bytes_a_row, int32_t num_tokens)
 
 // Rows first .. first + count of a part as FP16: where they are, or expanded.
 Operand LargeMatmul::Impl::weights(const WeightPart& part, int64_t first, int64_t count, __half* expanded) {
-  if (read_in_place(part)) return {reinterpret_cast<const __half*>(part.data) + first * part.cols, part.cols};
+  if (read_in_place(part)) {
+    const int64_t stride = padded_width(part.cols);
+    return {reinterpret_cast<const __half*>(part.data) + first * stride, stride};
+  }
   const int64_t stride = padded_width(part.cols);
   expand_half(part, 0, first, count, expanded, stride, stream);
   return {expanded, stride};

@@ -1,0 +1,301 @@
+// Speed of the CUDA kernels on the shapes of Qwen2.5-0.5B and 7B, each as a share of what this GPU can do.
+//
+//   bench_cuda_kernels [matmul|large|attention|small|sampler ...]     nothing: all
+//
+// A figure is the median over replays of a graph that runs the kernel many times over rotating weights,
+// larger together than the L2 cache, so that weights come from memory as they do in use. Bytes are what must
+// be moved at least: weights once, activations once.
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/elementwise.h"
+#include "kernels/cuda/matmul.h"
+#include "kernels/cuda/sampler.h"
+#include "kernels/cuda/step_buffers.h"
+#include "kernels/yardstick.h"
+#include "tests/kernels/random_weights.h"
+
+namespace qwend::cuda {
+namespace {
+
+constexpr size_t kRotation = size_t{192} << 20;  // bytes of weights a figure runs over; L2 has 50 MB
+constexpr int kReplays = 9;
+
+struct Bench {
+  Stream stream = make_stream();
+  WeightUploader uploader{stream.get()};
+  LargeMatmul large{2048, size_t{128} << 20, stream.get()};
+  double bytes_per_second = 0, flops = 0;  // what the GPU can do
+
+  // Microseconds of one call; call(i) enqueues the i-th of `count`.
+  double time(int count, const std::function<void(int)>& call) {
+    for (int i = 0; i < count; ++i) call(i);  // sizes buffers, picks algorithms
+    CUDA_CHECK(cudaStreamSynchronize(stream.get()));
+    CUDA_CHECK(cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeThreadLocal));
+    for (int i = 0; i < count; ++i) call(i);
+    cudaGraph_t graph = nullptr;
+    CUDA_CHECK(cudaStreamEndCapture(stream.get(), &graph));
+    cudaGraphExec_t exec = nullptr;
+    CUDA_CHECK(cudaGraphInstantiate(&exec, graph, 0));
+    CUDA_CHECK(cudaGraphDestroy(graph));
+    const GraphExec owned(exec);
+    const Event begin = make_event(true), end = make_event(true);
+    std::vector<float> times;
+    for (int r = 0; r < kReplays + 2; ++r) {
+      CUDA_CHECK(cudaEventRecord(begin.get(), stream.get()));
+      CUDA_CHECK(cudaGraphLaunch(exec, stream.get()));
+      CUDA_CHECK(cudaEventRecord(end.get(), stream.get()));
+      CUDA_CHECK(cudaEventSynchronize(end.get()));
+      float milliseconds = 0;
+      CUDA_CHECK(cudaEventElapsedTime(&milliseconds, begin.get(), end.get()));
+      if (r >= 2) times.push_back(milliseconds);
+    }
+    std::ranges::nth_element(times, times.begin() + kReplays / 2);
+    return static_cast<double>(times[kReplays / 2]) * 1e3 / count;
+  }
+
+  void report(const char* what, const char* shape, int rows, double us, double bytes,
+              double operations) const {
+    std::printf("%-12s %-26s %5d %9.2f us %8.1f GB/s %5.1f%%", what, shape, rows, us, bytes / us * 1e-3,
+                100 * bytes / (us * 1e-6) / bytes_per_second);
+    if (operations > 0) {
+      std::printf(" %7.1f TFLOP/s %5.1f%%", operations / us * 1e-6, 100 * operations / (us * 1e-6) / flops);
+    }
+    std::printf("\n");
+    std::fflush(stdout);
+  }
+};
+
+struct Shape {
+  const char* name;
+  int64_t rows, cols;
+  bool swiglu;
+};
+constexpr Shape kShapes[] = {
+    {"0.5B qkv", 1152, 896, false},  {"0.5B out", 896, 896, false},        {"0.5B gate_up", 9728, 896, true},
+    {"0.5B down", 896, 4864, false}, {"0.5B lm_head", 151936, 896, false}, {"7B qkv", 4608, 3584, false},
+    {"7B out", 3584, 3584, false},   {"7B gate_up", 37888, 3584, true},    {"7B down", 3584, 18944, false},
+};
+
+// A matrix in `copies` places, together larger than the cache. Random words: times do not depend on values.
+struct Weights {
+  Weights(Bench& bench, DType dtype, const Shape& shape) {
+    const RandomWeights random(dtype, 256, shape.cols, 1, 1);
+    const size_t row_bytes = format_bytes(dtype, shape.cols);
+    std::vector<std::byte> bytes(row_bytes * static_cast<size_t>(shape.rows));
+    const size_t pool = row_bytes * 256;
+    for (size_t at = 0; at < bytes.size(); at += pool) {
+      std::memcpy(&bytes[at], random.matrix().data, std::min(pool, bytes.size() - at));
+    }
+    const HostMatrix host{"weights", bytes.data(), dtype, shape.rows, shape.cols, 1};
+    const size_t copies = std::clamp<size_t>(kRotation / bytes.size(), 1, 64);
+    for (size_t i = 0; i < copies; ++i) matrices.push_back(bench.uploader.upload({&host, 1}));
+    bench.uploader.wait();
+  }
+  const CudaMatrix& at(int i) const { return *matrices[static_cast<size_t>(i) % matrices.size()]; }
+  int count() const { return std::max(8, static_cast<int>(matrices.size())); }
+  std::vector<std::unique_ptr<CudaMatrix>> matrices;
+};
+
+struct Rows {
+  Rows(int64_t num_rows, int64_t width)
+      : half(DeviceBuffer<__half>::zeroed(static_cast<size_t>(num_rows * padded_width(width)))),
+        scale(DeviceBuffer<float>::zeroed(static_cast<size_t>(num_rows))),
+        stride(padded_width(width)) {
+    std::vector<__half> values(half.size());
+    for (size_t i = 0; i < values.size(); ++i)
+      values[i] = __float2half(static_cast<float>(i * 2654435761u % 2001) - 1000.0f);
+    CUDA_CHECK(cudaMemcpy(half.data(), values.data(), half.bytes(), cudaMemcpyHostToDevice));
+  }
+  HalfRows in() const { return {half.data(), scale.data(), stride}; }
+  DeviceBuffer<__half> half;
+  DeviceBuffer<float> scale;
+  int64_t stride;
+};
+
+void bench_matmul(Bench& bench, std::vector<int> row_counts, bool large) {
+  for (const DType dtype : {DType::F16, DType::Q8_0, DType::Q4_K, DType::Q6_K, DType::Q5_0}) {
+    for (const Shape& shape : kShapes) {
+      if (format_info(dtype).block_elements == 256 && shape.cols % 256 != 0) continue;
+      const Weights weights(bench, dtype, shape);
+      const auto most = *std::ranges::max_element(row_counts);
+      const Rows x(most, shape.cols);
+      const DeviceBuffer<float> out(static_cast<size_t>(most * shape.rows));
+      const DeviceBuffer<uint32_t> row_max = DeviceBuffer<uint32_t>::zeroed(static_cast<size_t>(most));
+      const Epilogue epilogue = shape.swiglu ? Epilogue::SwiGlu : Epilogue::Store;
+      const MatmulOut to{out.data(), shape.swiglu ? shape.rows / 2 : shape.rows, row_max.data()};
+      if (large) bench.large.reserve(shape.rows);
+      for (const int rows : row_counts) {
+        const double us = bench.time(weights.count(), [&](int i) {
+          if (large) {
+            bench.large.run(weights.at(i), x.in(), rows, epilogue, to);
+          } else {
+            matmul_skinny(weights.at(i), x.in(), rows, epilogue, to, bench.stream.get());
+          }
+        });
+        const auto elements = static_cast<double>(shape.rows * shape.cols);
+        const double bytes = static_cast<double>(format_bytes(dtype, shape.rows * shape.cols)) +
+                             rows * static_cast<double>(shape.cols * 2 + to.stride * 4);
+        bench.report(format_info(dtype).name, shape.name, rows, us, bytes, 2 * elements * rows);
+      }
+    }
+  }
+}
+
+// One step's arrays for `seqs` sequences of `tokens` new tokens at the end of `context`.
+struct StepArrays {
+  StepArrays(int seqs, int num_tokens, int context, int block_size) {
+    stride = (context + block_size - 1) / block_size;
+    for (int s = 0; s < seqs; ++s) {
+      for (int b = 0; b < stride; ++b) tables.push_back(s * stride + b);
+      for (int t = context - num_tokens; t < context; ++t) {
+        tokens.push_back(1), positions.push_back(t);
+        slots.push_back((s * stride + t / block_size) * block_size + t % block_size);
+      }
+      cu.push_back(static_cast<int32_t>(positions.size()));
+      contexts.push_back(context);
+    }
+  }
+  StepInput input() const { return {tokens, positions, slots, cu, contexts, tables, stride, {}}; }
+  std::vector<int32_t> tokens, positions, slots, cu{0}, contexts, tables;
+  int32_t stride = 0;
+};
+
+void bench_attention(Bench& bench) {
+  struct Case {
+    const char* name;
+    AttentionShape shape;
+    int seqs, tokens, context;
+  };
+  const AttentionShape small{14, 2, 64}, middle{28, 4, 128}, qwen3{32, 8, 128};
+  const Case cases[] = {
+      {"0.5B decode 1k", small, 1, 1, 1024},       {"0.5B decode 16k", small, 1, 1, 16384},
+      {"0.5B decode 64 x 1k", small, 64, 1, 1024}, {"7B decode 1k", middle, 1, 1, 1024},
+      {"7B decode 16k", middle, 1, 1, 16384},      {"7B decode 64 x 1k", middle, 64, 1, 1024},
+      {"8B decode 64 x 1k", qwen3, 64, 1, 1024},   {"0.5B prefill 2,048", small, 1, 2048, 2048},
+      {"7B prefill 2,048", middle, 1, 2048, 2048}, {"7B prefill 2,048 at 16k", middle, 1, 2048, 16384}};
+  for (const Case& c : cases) {
+    const StepArrays arrays(c.seqs, c.tokens, c.context, 16);
+    const KvCacheSpec spec{4,           arrays.stride * c.seqs, 16, c.shape.num_kv_heads, c.shape.head_dim,
+                           KvDType::F16};
+    const CudaKvCache kv(spec);
+    StepBuffers buffers(4096);
+    buffers.grow(arrays.input(), StepShape::of(arrays.input()));
+    const DeviceStep step = buffers.upload(arrays.input(), StepShape::of(arrays.input()), bench.stream.get());
+    AttentionWorkspace workspace;
+    workspace.reserve(c.seqs, c.shape);
+    const int total = c.seqs * c.tokens;
+    const int64_t width = int64_t{c.shape.num_heads} * c.shape.head_dim;
+    const auto q = DeviceBuffer<float>::zeroed(static_cast<size_t>(total * width));
+    const auto out = DeviceBuffer<__half>::zeroed(static_cast<size_t>(total * width));
+    const double us = bench.time(8, [&](int i) {
+      attention(c.shape, step, kv.layer(i % 4), q.data(), workspace, out.data(), width, bench.stream.get());
+    });
+    const double pairs = static_cast<double>(c.seqs) * c.tokens * (c.context - c.tokens / 2.0);
+    const double bytes =
+        static_cast<double>(c.seqs) * c.context * c.shape.num_kv_heads * c.shape.head_dim * 4;
+    bench.report("attention", c.name, total, us, bytes, 4 * pairs * static_cast<double>(width));
+  }
+}
+
+void bench_small(Bench& bench) {
+  for (const auto& [width, rows] :
+       {std::pair{896, 1}, {3584, 1}, {3584, 64}, {3584, 2048}, {18944, 1}, {18944, 2048}}) {
+    const auto x = DeviceBuffer<float>::zeroed(static_cast<size_t>(width) * static_cast<size_t>(rows));
+    const auto weight = DeviceBuffer<float>::zeroed(static_cast<size_t>(width));
+    const Rows out(rows, width);
+    const HalfRowsOut to{out.half.data(), out.scale.data(), out.stride};
+    const double bytes = 6.0 * width * rows;
+    const std::string shape = std::to_string(width);
+    if (width <= 16384)
+      bench.report("rms_norm", shape.c_str(), rows,
+                   bench.time(16,
+                              [&](int) {
+                                rms_norm(x.data(), width, nullptr, rows, weight.data(), 1e-6f, to,
+                                         bench.stream.get());
+                              }),
+                   bytes, 0);
+    bench.report(
+        "round_rows", shape.c_str(), rows,
+        bench.time(16, [&](int) { round_rows(x.data(), width, rows, nullptr, to, bench.stream.get()); }),
+        bytes, 0);
+  }
+}
+
+// Launch and collect, so with the copies and the wait that a step has.
+void bench_sampler(Bench& bench) {
+  constexpr int64_t kVocabulary = 151936;
+  constexpr int kMaxRows = 256;
+  const auto logits = DeviceBuffer<float>::zeroed(static_cast<size_t>(kVocabulary * kMaxRows));
+  std::vector<float> values(logits.size());
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i * 2654435761u % 100003) * 1e-4f;
+  CUDA_CHECK(cudaMemcpy(logits.data(), values.data(), logits.bytes(), cudaMemcpyHostToDevice));
+  DeviceSampler sampler(kMaxRows);
+  sampler.reserve(kVocabulary);
+  struct Case {
+    const char* name;
+    float temperature, top_p;
+    int32_t top_k;
+  };
+  for (const Case& c : {Case{"greedy", 0, 1, 0},
+                        {"top_k 20, top_p 0.8", 0.7f, 0.8f, 20},
+                        {"top_p 0.95", 1, 0.95f, 0},
+                        {"plain", 1, 1, 0}}) {
+    for (const int rows : {1, 64, 256}) {
+      std::vector<SamplingRow> wanted(static_cast<size_t>(rows));
+      for (SamplingRow& row : wanted)
+        row.temperature = c.temperature, row.top_p = c.top_p, row.top_k = c.top_k;
+      const Event begin = make_event(true), end = make_event(true);
+      std::vector<float> times;
+      for (int r = 0; r < 25; ++r) {
+        for (SamplingRow& row : wanted) row.position = r;
+        CUDA_CHECK(cudaEventRecord(begin.get(), bench.stream.get()));
+        sampler.launch(logits.data(), kVocabulary, wanted, bench.stream.get());
+        CUDA_CHECK(cudaEventRecord(end.get(), bench.stream.get()));
+        sampler.collect();
+        CUDA_CHECK(cudaEventSynchronize(end.get()));
+        float milliseconds = 0;
+        CUDA_CHECK(cudaEventElapsedTime(&milliseconds, begin.get(), end.get()));
+        if (r >= 5) times.push_back(milliseconds);
+      }
+      std::ranges::nth_element(times, times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2));
+      bench.report("sampler", c.name, rows, static_cast<double>(times[times.size() / 2]) * 1e3,
+                   4.0 * kVocabulary * rows, 0);
+    }
+  }
+}
+
+int run(const std::vector<std::string>& wanted) {
+  const auto asked = [&](const char* name) {
+    return wanted.empty() || std::ranges::find(wanted, name) != wanted.end();
+  };
+  Bench bench;
+  const Yardstick yardstick = measure_cuda(0);
+  bench.bytes_per_second = yardstick.read_bandwidth;
+  bench.flops = yardstick.gemm_flops.value_or(0);
+  std::printf("read bandwidth %.0f GB/s, FP16 GEMM %.0f TFLOP/s\n", bench.bytes_per_second * 1e-9,
+              bench.flops * 1e-12);
+  if (asked("matmul")) bench_matmul(bench, {1, 8, 32, 64}, false);
+  if (asked("large")) bench_matmul(bench, {128, 512, 2048}, true);
+  if (asked("attention")) bench_attention(bench);
+  if (asked("small")) bench_small(bench);
+  if (asked("sampler")) bench_sampler(bench);
+  return 0;
+}
+
+}  // namespace
+}  // namespace qwend::cuda
+
+int main(int argc, char** argv) {
+  try {
+    return qwend::cuda::run({argv + 1, argv + argc});
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "bench_cuda_kernels: %s\n", error.what());
+    return 1;
+  }
+}
