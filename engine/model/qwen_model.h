@@ -3,6 +3,7 @@
 #include <memory>
 #include <vector>
 
+#include "engine/model/layer_weights.h"
 #include "engine/model/model_config.h"
 #include "kernels/backend.h"
 
@@ -14,10 +15,8 @@ namespace qwend {
 class QwenModel {
  public:
   // Uploads all weights; progress(done_bytes, total_bytes) is called as they go. Throws LoadError.
-  using Progress = void (*)(void* context, uint64_t done, uint64_t total);
-  QwenModel(const gguf::File& file, ModelConfig config, Backend& backend, Progress progress = nullptr,
+  QwenModel(const gguf::File& file, ModelConfig config, Backend& backend, UploadProgress progress = nullptr,
             void* progress_context = nullptr);
-  ~QwenModel();
   const ModelConfig& config() const { return config_; }
   uint64_t weight_bytes() const { return weight_bytes_; }  // as the backend holds them
   KvCacheSpec kv_spec(int32_t num_blocks, int32_t block_size, KvDType dtype) const;
@@ -25,15 +24,20 @@ class QwenModel {
   // calls name the same cache: the backend may replay the op calls of an earlier one.
   void forward(const StepInput& input, DeviceKvCache& kv);
 
+  // ---- what has been uploaded, for inspection
+  const DeviceMatrix& embedding() const { return *embedding_; }
+  const DeviceMatrix& output() const { return config_.tied_output ? *embedding_ : *output_; }
+  const DeviceVector& output_norm() const { return *output_norm_; }
+  const LayerWeights& layer(int32_t i) const { return layers_[static_cast<size_t>(i)]; }
+  const RopeTable& rope() const { return rope_; }
+
  private:
-  struct Layer;
-  AttentionShape attention_shape() const;
   ModelConfig config_;
   Backend& backend_;
   RopeTable rope_;
   Matrix embedding_, output_;  // output_ is empty when tied
   Vector output_norm_;
-  std::vector<Layer> layers_;
+  std::vector<LayerWeights> layers_;
   Activation x_, q_, attn_, h_;
   uint64_t weight_bytes_ = 0;
 };

@@ -7,7 +7,7 @@
 
 namespace qwend {
 
-WeightLoader::WeightLoader(const gguf::File& file, Backend& backend, QwenModel::Progress progress,
+WeightLoader::WeightLoader(const gguf::File& file, Backend& backend, UploadProgress progress,
                            void* progress_context)
     : file_(file),
       backend_(backend),

@@ -1,29 +1,29 @@
 // From tensors of a file to weights on a backend.
 #pragma once
 #include <cstdint>
-#include <initializer_list>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "engine/gguf/gguf.h"
-#include "engine/model/qwen_model.h"
 #include "engine/model/tensor_table.h"
 #include "kernels/backend.h"
 
 namespace qwend {
 
+// progress(context, done_bytes, total_bytes) as weights go to the device.
+using UploadProgress = void (*)(void* context, uint64_t done, uint64_t total);
+
 // Uploads tensors by name and reports progress. Names and shapes have been checked by ModelConfig::from_gguf;
 // a missing tensor here is a broken invariant. Throws LoadError where the backend refuses one.
 class WeightLoader {
  public:
-  WeightLoader(const gguf::File& file, Backend& backend, QwenModel::Progress progress,
-               void* progress_context);
+  WeightLoader(const gguf::File& file, Backend& backend, UploadProgress progress, void* progress_context);
   const TensorLayout& layout() const { return layout_; }
   // From here on names are those of layer i, without "blk.i.".
   void enter_layer(int32_t layer) { prefix_ = layer_tensor(layer, ""); }
 
-  using Names = std::initializer_list<std::string_view>;
+  using Names = std::span<const std::string_view>;
   Matrix matrix(Names parts);  // rows follow each other
   Vector vector(Names parts);  // elements follow each other, as FP32
   Matrix embedding(std::string_view name, bool also_output);
@@ -38,7 +38,7 @@ class WeightLoader {
 
   const gguf::File& file_;
   Backend& backend_;
-  const QwenModel::Progress progress_;
+  const UploadProgress progress_;
   void* const progress_context_;
   const TensorLayout layout_;
   std::string prefix_;

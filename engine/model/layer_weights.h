@@ -1,0 +1,40 @@
+// The weights of one layer: what they are made of, how they are loaded, which ops use them.
+#pragma once
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "engine/model/weight_loader.h"
+#include "kernels/backend.h"
+
+namespace qwend {
+
+// Members that the architecture lacks are empty.
+struct LayerWeights {
+  Vector attn_norm, ffn_norm;
+  Matrix qkv, attn_output;
+  Vector qkv_bias, q_norm, k_norm;
+  Matrix gate_up, down;  // dense: one feed-forward; MoE: a stack of experts
+  Matrix router, shared_gate_up, shared_down;
+  Vector shared_gate;
+};
+
+// One member of LayerWeights and the layer's tensors that it is made of, without "blk.i.": their rows (of
+// each expert) or elements follow each other. Exactly one of matrix and vector is set.
+struct LayerWeightRule {
+  Matrix LayerWeights::*matrix = nullptr;
+  Vector LayerWeights::*vector = nullptr;
+  std::vector<std::string_view> tensors;
+};
+std::vector<LayerWeightRule> layer_weight_rules(const Architecture& arch, const TensorLayout& layout);
+
+// Uploads layer i. Throws LoadError.
+LayerWeights load_layer(WeightLoader& load, const Architecture& arch, int32_t layer);
+
+// The ops of a layer with its weights; weights and rope must outlive the result.
+AttentionShape attention_shape(const ModelConfig& config);
+Backend::AttnInput attn_input_op(const LayerWeights& weights, const ModelConfig& config,
+                                 const RopeTable& rope, int32_t layer);
+Backend::MoeFfn moe_ffn_op(const LayerWeights& weights, const ModelConfig& config);
+
+}  // namespace qwend
