@@ -12,6 +12,7 @@
 #include "server/cli/render.h"
 #include "server/cli/serve.h"
 #include "server/cli/tokenize.h"
+#include "server/cli/verify.h"
 #include "server/commit.h"
 #include "server/embedded_model.h"
 #include "server/version.h"
@@ -113,6 +114,20 @@ int render_command(const Args& args) {
   return run_render(chat_template, text_or_stdin(words), options, isatty(STDOUT_FILENO) != 0, std::cout);
 }
 
+int verify_command(const Args& args) {
+  OptionTable table("verify",
+                    "Check a device against the FP32 reference, op by op; name the first difference.");
+  VerifyOptions options;
+  table.add("model", options.model, "GGUF file; without it the embedded demo model");
+  add_device_option(table, options.device);
+  table.add("threads", options.threads, "CPU threads, 0 for one a core")->check(CLI::Range(0, 1024));
+  table.add("prompt", options.prompt, "text to run; without it some in several languages, and code");
+  table.add_flag("full", options.full, "check every weight of models above 2 GB, not only a sample");
+  table.add_flag("json", options.json, "print JSON");
+  if (!table.parse(args)) return EX_OK;
+  return run_verify(options, std::cout);
+}
+
 struct Command {
   const char* name;
   const char* help;
@@ -123,6 +138,7 @@ constexpr Command kCommands[] = {
     {"chat", "talk to a model in the terminal", chat_command},
     {"bench", "measure the engine on this machine", bench_command},
     {"inspect", "show what is in a model file", inspect_command},
+    {"verify", "check a device against the FP32 reference", verify_command},
     {"tokenize", "show the tokens of a text", tokenize_command},
     {"render", "show the prompt made from a dialogue", render_command},
 };

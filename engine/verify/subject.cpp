@@ -1,0 +1,37 @@
+#include "engine/verify/subject.h"
+
+#include <cstdio>
+
+namespace qwend::verify {
+
+Outcome& Subject::record(Stage stage, const Worst& worst, int64_t compared, const StepShape* shape,
+                         int32_t layer, std::string tensor, bool heads) {
+  Outcome outcome{.stage = stage,
+                  .error = std::max(worst.error, 0.0),
+                  .tolerance = info(stage).tolerance(numerics),
+                  .compared = compared,
+                  .place = {},
+                  .detail = {}};
+  outcome.place.layer = layer;
+  outcome.place.tensor = layer >= 0 && !tensor.empty() ? layer_tensor(layer, tensor) : std::move(tensor);
+  if (heads) outcome.place.head = static_cast<int32_t>(worst.part);
+  if (shape != nullptr && worst.row >= 0) {
+    outcome.place.sequence = shape->batch.sequence(worst.row);
+    outcome.place.position = shape->batch.position(worst.row);
+    if (shape->decode) outcome.detail = "in a step of one token a sequence: ";
+  }
+  return report.outcomes.emplace_back(std::move(outcome));
+}
+
+std::string number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.4g", value);
+  return text;
+}
+
+std::string values_text(std::span<const float> got, std::span<const float> want) {
+  const auto i = static_cast<size_t>(worst_element(got, want));
+  return "device " + number(got[i]) + ", reference " + number(want[i]) + " at element " + std::to_string(i);
+}
+
+}  // namespace qwend::verify

@@ -1,0 +1,53 @@
+// The self-check on a GPU: it passes on the reference models, and locates faults planted around the real
+// kernels.
+#include "engine/model/model_config.h"
+#include "tests/cuda/cuda_test.h"
+#include "tests/golden/golden_data.h"
+#include "tests/support/verify_harness.h"
+
+using namespace qwend;
+using namespace qwend::test;
+
+namespace {
+
+TestedDevice cuda_device() {
+  const int32_t index = cuda_devices().front().index;
+  return {"CUDA", [=] { return make_cuda_backend(index, verify::kMaxTokens, verify::kMaxTokens); },
+          verify::Numerics::Half, KvDType::F16};
+}
+
+std::vector<GoldenVariant> goldens_or_notice() {
+  std::vector<GoldenVariant> variants = load_goldens();
+  if (variants.empty()) WARN("skipped: no reference data");
+  return variants;
+}
+
+}  // namespace
+
+TEST_CASE("the self-check passes on a GPU", "[cuda][verify]") {
+  NEEDS_CUDA_DEVICE();
+  for (const GoldenVariant& variant : goldens_or_notice()) {
+    const verify::Report report = check_model(gguf::File::open(variant.path), cuda_device());
+    INFO(variant.path << ": " << first_failure(report));
+    CHECK(report.passed());
+  }
+}
+
+TEST_CASE("the self-check names the place of faults planted on a GPU", "[cuda][verify]") {
+  NEEDS_CUDA_DEVICE();
+  for (const GoldenVariant& variant : goldens_or_notice()) {
+    if (variant.format != "f16") continue;
+    const gguf::File file = gguf::File::open(variant.path);
+    const ModelConfig config = ModelConfig::from_gguf(file);
+    std::vector<Expectation> faults = common_faults(1);
+    std::erase_if(faults, [&](const Expectation& e) {
+      const bool square = config.embedding == config.num_heads * config.head_dim;
+      const bool several = config.num_kv_heads > 1;
+      const bool of_heads = e.fault.kind == FaultKind::SwappedKvHeads ||
+                            e.fault.kind == FaultKind::SwappedKeyValue ||
+                            e.fault.kind == FaultKind::GqaModulo;
+      return (!e.fault.tensor.empty() && !square) || (of_heads && !several);
+    });
+    check_faults(file, cuda_device(), faults);
+  }
+}

@@ -1,0 +1,65 @@
+// The self-check passes on sound backends, and names the place of each fault that is planted.
+#include <set>
+
+#include "engine/verify/verify.h"
+#include "tests/support/catch2.h"
+#include "tests/support/tiny_model.h"
+#include "tests/support/verify_harness.h"
+
+using namespace qwend;
+using namespace qwend::test;
+using verify::Stage;
+
+namespace {
+
+gguf::File open(const GgufImage& image, const std::string& name) {
+  return gguf::File::from_memory(image.bytes, name + ".gguf");
+}
+
+}  // namespace
+
+TEST_CASE("the self-check passes on a sound CPU backend", "[engine][verify]") {
+  for (const char* arch : {"qwen2", "qwen2moe", "qwen3", "qwen3moe"}) {
+    const GgufImage image = TinyModel(arch).image();
+    const gguf::File file = open(image, arch);
+    for (const TestedDevice& device : {cpu_device(CpuProducts::Fast), cpu_device(CpuProducts::Exact),
+                                       cpu_device(CpuProducts::Fast, KvDType::F16)}) {
+      const verify::Report report = check_model(file, device);
+      INFO(arch << " on " << device.name << ": " << first_failure(report));
+      CHECK(report.passed());
+      CHECK(report.longest_sequence > 200);
+    }
+  }
+}
+
+TEST_CASE("the self-check looks at every stage", "[engine][verify]") {
+  std::set<Stage> seen;
+  for (const char* arch : {"qwen2", "qwen3moe"}) {
+    const GgufImage image = TinyModel(arch).image();
+    for (const verify::Outcome& outcome :
+         check_model(open(image, arch), cpu_device(CpuProducts::Exact)).outcomes) {
+      seen.insert(outcome.stage);
+      CHECK(outcome.compared > 0);
+    }
+  }
+  for (const verify::StageInfo& stage : verify::stages()) {
+    INFO(stage.title);
+    CHECK(seen.contains(stage.stage));
+  }
+}
+
+TEST_CASE("the self-check names the place of planted faults", "[engine][verify]") {
+  using K = FaultKind;
+  for (const char* arch : {"qwen2", "qwen3", "qwen3moe"}) {
+    const GgufImage image = TinyModel(arch).image();
+    std::vector<Expectation> faults = common_faults(1);
+    const bool moe = std::string(arch) == "qwen3moe";
+    const std::string down = moe ? "blk.1.ffn_down_exps.weight" : "blk.1.ffn_down.weight";
+    faults.push_back({{K::FlippedByte, 1, down}, Stage::Weights, 1, "device"});
+    if (!moe) faults.push_back({{K::FfnNormEps}, Stage::FfnNorm, 0});
+    if (std::string(arch) == "qwen2") {
+      faults.push_back({{K::MissingBias, 1}, Stage::QueryUnrotated, 1, "as without the bias"});
+    }
+    check_faults(open(image, arch), cpu_device(CpuProducts::Fast), faults);
+  }
+}
