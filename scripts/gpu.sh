@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Check and measure on a machine with a CUDA device. Stages, in this order when several are named (none: all):
 #   tests     every test tagged [cuda]
-#   sanitize  compute-sanitizer (memcheck, racecheck, initcheck, synccheck) over the tests tagged [sanitize]
+#   sanitize  compute-sanitizer (memcheck, racecheck, initcheck, synccheck) over the tests tagged [sanitize], or all
+#             but [slow] where none is
 #   verify    `qwend verify` on each model: the device against the FP32 reference, op by op
 #   bench     `qwend bench` on each model: prefill and decode by batch, as shares of the device's limits
 #   demo      the demo model over HTTP: its evaluation, and haikus
@@ -13,7 +14,7 @@
 #                     /dev/shm (needs numpy); default: "qwen2.5-0.5b:f16 qwen2.5-0.5b:q8_0 qwen2.5-0.5b:q4_k_m"
 #   --bench "ARGS"    arguments of `qwend bench`
 #   --tests "TAGS"    a narrower choice for tests and sanitize
-#   --result FILE     JSON with device, driver, commit and every figure; stages of other runs in it are kept.
+#   --result FILE     JSON with device, driver, commit and every figure; stages of other runs of the commit are kept.
 #                     default: bench/results/COMMIT-DEVICE.json
 #   --logs FOLDER     default: build/gpu-logs
 # Each stage fits a few minutes on its own; the last thing printed is a table. Exits 1 when a stage failed.
@@ -33,7 +34,7 @@ while [ $# -gt 0 ]; do
     --tests) test_tags=$2 sanitize_tags=$2 ;;
     --result) result=$2 ;;
     --logs) logs=$2 ;;
-    *) sed -n '2,21p' "$0" >&2; exit 64 ;;
+    *) sed -n '2,22p' "$0" >&2; exit 64 ;;
   esac
   shift 2
 done
@@ -56,11 +57,12 @@ elif [ -z "$build" ]; then
   build=build/cuda-release
 fi
 commit=${commit:-$(git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null || echo unknown)}
-[ -d "$build/lib" ] && LD_LIBRARY_PATH=$PWD/$build/lib:${LD_LIBRARY_PATH:-}
-for folder in /usr/local/cuda/lib64 /usr/local/cuda/targets/x86_64-linux/lib; do
-  [ -d $folder ] && LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-}:$folder
+# For our programs alone: Python keeps its own libraries.
+libraries=${LD_LIBRARY_PATH:-}
+for folder in /usr/local/cuda/targets/x86_64-linux/lib /usr/local/cuda/lib64 "$PWD/$build/lib"; do
+  if [ -d "$folder" ]; then libraries=$folder:$libraries; fi
 done
-export LD_LIBRARY_PATH
+ours=(env "LD_LIBRARY_PATH=$libraries")
 program() { find "$build/bin" "$build/server" "$build/tests" -maxdepth 1 -name "$1" -type f 2>/dev/null | head -1; }
 qwend=$(program qwend) test_cuda=$(program test_cuda)
 need() { [ -n "$1" ] || { echo "there is no $2 in $build" >&2; exit 66; }; }
@@ -91,14 +93,17 @@ timed() {
 
 if wanted tests; then
   need "$test_cuda" test_cuda
-  timed tests catch2 "$test_cuda" "$test_tags" --use-colour no
+  timed tests catch2 "${ours[@]}" "$test_cuda" "$test_tags" --use-colour no
 fi
 
 if wanted sanitize; then
   need "$test_cuda" test_cuda
   sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
+  if [ "$sanitize_tags" = '[sanitize]' ] && ! "${ours[@]}" "$test_cuda" --list-tags | grep -qF '[sanitize]'; then
+    sanitize_tags='[cuda]~[slow]'
+  fi
   for tool in memcheck racecheck initcheck synccheck; do
-    timed "sanitize/$tool" sanitizer "$sanitizer" --tool $tool --error-exitcode 86 "$test_cuda" "$sanitize_tags" --use-colour no
+    timed "sanitize/$tool" sanitizer "${ours[@]}" "$sanitizer" --tool $tool --error-exitcode 86 "$test_cuda" "$sanitize_tags" --use-colour no
   done
 fi
 
@@ -112,9 +117,9 @@ fi
 
 if wanted verify; then
   need "$qwend" qwend
-  timed verify/demo json "$qwend" verify --device cuda --json
+  timed verify/demo json "${ours[@]}" "$qwend" verify --device cuda --json
   for model in $models; do
-    timed "verify/$(basename "$model" .gguf)" json "$qwend" verify --model "$model" --device cuda --json
+    timed "verify/$(basename "$model" .gguf)" json "${ours[@]}" "$qwend" verify --model "$model" --device cuda --json
   done
 fi
 
@@ -122,13 +127,13 @@ if wanted bench; then
   need "$qwend" qwend
   for model in $models; do
     # shellcheck disable=SC2086  # arguments are words
-    timed "bench/$(basename "$model" .gguf)" json "$qwend" bench --model "$model" --device cuda --json $bench_args
+    timed "bench/$(basename "$model" .gguf)" json "${ours[@]}" "$qwend" bench --model "$model" --device cuda --json $bench_args
   done
 fi
 
 if wanted demo; then
   need "$qwend" qwend
-  "$qwend" serve --device cuda --port 0 >"$logs/serve.log" 2>"$logs/serve.log.err" &
+  "${ours[@]}" "$qwend" serve --device cuda --port 0 >"$logs/serve.log" 2>"$logs/serve.log.err" &
   server=$!
   for _ in $(seq 600); do
     url=$(sed -n 's/^listening on //p' "$logs/serve.log")

@@ -2,7 +2,7 @@
 """The JSON file in which scripts/gpu.sh keeps what it measured, and its table.
 
     gpu_result.py FILE start --commit C                                device and driver are asked from nvidia-smi
-    gpu_result.py FILE add NAME --log L --exit N --seconds S --kind K  exits 1 when N is not 0
+    gpu_result.py FILE add NAME --log L --exit N --seconds S --kind K  exits 1 when the stage failed: N is not 0, or no test ran
     gpu_result.py FILE table
 """
 import argparse
@@ -108,15 +108,18 @@ def main():
     if args.command == "table":
         return print_table(result)
     if args.command == "start":
+        stages = result["stages"] if result.get("commit") == args.commit else {}
         result = {"commit": args.commit, "device": device(), "date": datetime.datetime.now(datetime.timezone.utc).isoformat("T", "seconds"),
-                  "stages": result["stages"]}
+                  "stages": stages}
     else:
         stage = {"kind": args.kind, "exit": args.exit, "seconds": args.seconds}
         stage.update(KINDS[args.kind](args.log.read_text(errors="replace")))
+        if args.kind in ("catch2", "sanitizer") and stage.get("skipped", 0) >= stage.get("cases", 0):
+            stage["exit"] = stage["exit"] or 77
         result["stages"][args.name] = stage
     args.file.parent.mkdir(parents=True, exist_ok=True)
     args.file.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-    raise SystemExit(args.command == "add" and args.exit != 0)
+    raise SystemExit(args.command == "add" and stage["exit"] != 0)
 
 
 if __name__ == "__main__":
