@@ -74,8 +74,10 @@ void LayerCheck::check_moe_ffn(StepShape& shape, const LayerTruth& truth, const 
     std::ranges::sort(sorted, std::greater<>());
     const auto used = static_cast<size_t>(config_.moe.num_used);
     if (used >= sorted.size()) break;
-    const double tolerance = info(Stage::Router).tolerance(subject_.numerics) * norm(router.row(t));
-    if (sorted[used - 1] - sorted[used] < 2 * tolerance) tied.push_back(static_cast<int32_t>(t));
+    // What the tolerance leaves to one logit, for each of the two, and as much again.
+    const double one = info(Stage::Router).tolerance(subject_.numerics) * norm(router.row(t)) /
+                       std::sqrt(static_cast<double>(router.width));
+    if (sorted[used - 1] - sorted[used] < 4 * one) tied.push_back(static_cast<int32_t>(t));
   }
   const Rows got = subject_.device.moe_ffn(moe_ffn_op(*weights_, config_), shape.batch, x);
   check_update(Stage::FfnOutput, shape, "ffn_down_exps.weight", got, out, x, tied);

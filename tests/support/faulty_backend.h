@@ -43,6 +43,7 @@ class FaultyBackend final : public Backend {
   FaultyBackend(std::unique_ptr<Backend> inner, Fault fault)
       : inner_(std::move(inner)), fault_(std::move(fault)) {}
   std::string device_name() const override { return inner_->device_name() + " with a fault"; }
+  DeviceMemory memory() const override { return inner_->memory(); }
 
   Matrix upload(std::span<const HostMatrix> parts) override;
   Matrix upload_embedding(const HostMatrix& table, bool also_output) override {
@@ -51,6 +52,7 @@ class FaultyBackend final : public Backend {
   Vector upload_vector(std::span<const float> values) override { return inner_->upload_vector(values); }
   Activation allocate(int64_t width) override { return inner_->allocate(width); }
   KvCachePtr allocate_kv(const KvCacheSpec& spec) override { return inner_->allocate_kv(spec); }
+  void reserve(const StepShapes& shapes) override { inner_->reserve(shapes); }
 
   bool begin_step(const StepInput& input, uint64_t program) override;
   void embed(const DeviceMatrix& table, DeviceActivation& x) override { inner_->embed(table, x); }
