@@ -189,26 +189,31 @@ int32_t Sampler::draw(double uniform) {
   return weights_[static_cast<size_t>(last_positive)] > 0.0f ? static_cast<int32_t>(last_positive) : argmax();
 }
 
-// Halves the list around the draw instead of sorting it.
+// Halves the range of ids around the draw instead of sorting the list.
 int32_t Sampler::draw_listed(double uniform) {
-  const auto by_token = [](const Candidate& a, const Candidate& b) { return a.token < b.token; };
   double total = 0.0;
   for (const Candidate& c : candidates_) total += static_cast<double>(c.weight);
   double left = uniform * total;
   auto first = candidates_.begin(), last = candidates_.end();
+  auto low = int32_t{0}, high = static_cast<int32_t>(vocab_);
   while (last - first > 32) {
-    const auto middle = first + (last - first) / 2;
-    std::nth_element(first, middle, last, by_token);
+    const int32_t middle_id = low + (high - low) / 2;
     double below = 0.0;
-    for (auto c = first; c != middle; ++c) below += static_cast<double>(c->weight);
+    const auto middle = std::partition(first, last, [&](const Candidate& c) {
+      if (c.token < middle_id) below += static_cast<double>(c.weight);
+      return c.token < middle_id;
+    });
     if (left < below) {
       last = middle;
+      high = middle_id;
     } else {
       left -= below;
       first = middle;
+      low = middle_id;
     }
   }
-  std::sort(first, last, by_token);
+  if (first == last) --first;  // rounding put the draw past the last token
+  std::sort(first, last, [](const Candidate& a, const Candidate& b) { return a.token < b.token; });
   int32_t drawn = first->token;
   for (auto c = first; c != last; ++c) {
     if (c->weight <= 0.0f) continue;

@@ -1,5 +1,5 @@
-// top_k, typical_p, top_p, min_p. No full sort of the vocabulary: candidates are found by a scan with a
-// threshold and sorted only as far as they are needed.
+// top_k, typical_p, top_p, min_p. No sort of the vocabulary: candidates are found by a scan with a threshold
+// and divided only where a filter cuts.
 #include <algorithm>
 #include <cmath>
 
@@ -20,22 +20,42 @@ double total_weight(const std::vector<Candidate>& list) {
   return total;
 }
 
-// Keeps the shortest prefix, in `before` order, that holds at least `wanted` weight. Sorts in growing
-// portions.
+// Keeps the shortest prefix, in `before` order, that holds at least `wanted` weight; the order of what is
+// kept is not said. Looks at growing portions, then halves the one that the prefix ends in: no sort.
 template <class T, class Before, class Weight>
 void keep_prefix(std::vector<T>& list, double wanted, Before before, Weight weight) {
-  double sum = 0.0;
-  for (size_t sorted = 0; sorted < list.size();) {
-    const size_t end = std::min(list.size(), std::max<size_t>(256, sorted * 8));
-    const auto from = list.begin() + static_cast<std::ptrdiff_t>(sorted);
-    const auto to = list.begin() + static_cast<std::ptrdiff_t>(end);
-    if (to != list.end()) std::nth_element(from, to, list.end(), before);
-    std::sort(from, to, before);
-    while (sorted < end) {
-      sum += static_cast<double>(weight(list[sorted++]));
-      if (sum >= wanted) return list.resize(sorted);
+  using Place = typename std::vector<T>::iterator;
+  const auto sum_of = [&](Place from, Place to) {
+    double sum = 0.0;
+    for (; from != to; ++from) sum += static_cast<double>(weight(*from));
+    return sum;
+  };
+  double sum = 0.0;  // of what lies before `first`, all of which is kept
+  auto first = list.begin(), last = list.end();
+  while (first != last) {
+    const auto kept = first - list.begin();
+    const auto end = list.begin() + std::min(last - list.begin(), std::max<std::ptrdiff_t>(256, kept * 8));
+    if (end != last) std::nth_element(first, end, last, before);
+    const double portion = sum_of(first, end);
+    if (sum + portion >= wanted) {
+      last = end;
+      break;
+    }
+    sum += portion;
+    first = end;
+  }
+  while (last - first > 1) {
+    const auto middle = first + (last - first) / 2;
+    std::nth_element(first, middle, last, before);
+    const double half = sum_of(first, middle);
+    if (sum + half >= wanted) {
+      last = middle;
+    } else {
+      sum += half;
+      first = middle;
     }
   }
+  list.resize(static_cast<size_t>(last - list.begin()));
 }
 
 }  // namespace

@@ -1,8 +1,6 @@
 // The device sampler against the CPU sampler: the same tokens but where the random number lies at a boundary
 // that sums round differently, the same log-probabilities, the same refusals.
 #include <algorithm>
-#include <limits>
-#include <map>
 #include <numeric>
 
 #include "kernels/cuda/sampler.h"
@@ -227,56 +225,26 @@ TEST_CASE("each step in flight keeps its own rows", "[cuda][sampler]") {
 
 TEST_CASE("what is not finite, bans and masks that leave nothing, on the device", "[cuda][sampler]") {
   NEEDS_CUDA_DEVICE();
-  const float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
-  constexpr size_t kVocab = 700;
-  SamplingCases source(kVocab, 8);
-  DeviceSteps device(kVocab);
-  const auto one = [&](const std::vector<float>& logits, float temperature, auto change) {
-    std::vector<SamplingCase> cases(1);
-    cases[0].logits = logits;
-    cases[0].row.temperature = temperature;
-    change(cases[0]);
-    return cases;
-  };
-  const auto nothing = [](SamplingCase&) {};
-  const std::vector<float> usual(kVocab, 1.0f);
-  for (const float temperature : {0.0f, 1.0f}) {
-    for (const float bad : {nan, -inf}) {
-      auto cases = one(std::vector<float>(kVocab, bad), temperature, nothing);
+  cpu::Sampler reference(700);
+  DeviceSteps device(700);
+  Tally tally;
+  int refused = 0;
+  for (const SamplingCase& edge : edge_cases()) {
+    std::vector<SamplingCase> cases(1, edge);
+    cases[0].point();
+    std::vector<SampledToken> expected;
+    try {
+      expected.push_back(reference.sample(cases[0].logits, cases[0].row));
+    } catch (const std::runtime_error&) {
       CHECK_THROWS_AS(device.run(cases), std::runtime_error);
+      ++refused;
+      continue;
     }
-    auto single = one(std::vector<float>(kVocab, nan), temperature, [](SamplingCase& c) {
-      c.logits[600] = -2.0f;
-      c.row.num_logprobs = 3;
-    });
-    const SampledToken only = device.run(single)[0];
-    CHECK(only.token == 600);
-    CHECK(only.logprob == 0.0f);
-    CHECK(only.top.size() == 1);
-    auto infinite = one(usual, temperature, [&](SamplingCase& c) {
-      c.logits[3] = nan, c.logits[170] = inf, c.logits[20] = -inf;
-      c.row.num_logprobs = 0;
-    });
-    CHECK(device.run(infinite)[0].token == 170);
-    CHECK(device.run(infinite)[0].logprob == 0.0f);
-    auto banned = one(usual, temperature, [](SamplingCase& c) {
-      c.banned.resize(kVocab);
-      std::iota(c.banned.begin(), c.banned.end(), 0);
-      c.mask.assign(11, 0);
-      c.mask[10] = uint64_t{1} << 5;
-    });
-    CHECK(device.run(banned)[0].token == 645);
-    auto masked_infinite = one(usual, temperature, [&](SamplingCase& c) {
-      c.mask.assign(11, 0);
-      c.mask[2] = 6;
-      c.logits[129] = c.logits[130] = -inf;
-    });
-    CHECK(device.run(masked_infinite)[0].token == 129);
-    auto empty = one(usual, temperature, [](SamplingCase& c) { c.mask.assign(11, 0); });
-    CHECK_THROWS_AS(device.run(empty), std::runtime_error);
-    auto after = one(usual, 0.0f, nothing);  // a refusal is of its step alone
-    CHECK(device.run(after)[0].token == 0);
+    compare(reference, cases, expected, device.run(cases), tally);  // a refusal is of its step alone
   }
+  CHECK(refused == 12);
+  CHECK(tally.same > 20);
+  CHECK(tally.boundary + tally.different == 0);
 }
 
 TEST_CASE("long lists make the staging grow", "[cuda][sampler]") {

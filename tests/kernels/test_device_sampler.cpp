@@ -163,6 +163,17 @@ TEST_CASE("a block draws from the same distribution over many positions", "[kern
   CHECK(tally.boundary <= 2);
 }
 
+TEST_CASE("a block meets edge cases as the CPU sampler does", "[kernels][device_sampler]") {
+  Tally tally;
+  cpu::Sampler reference(700);
+  HostSampler device(700);
+  for (SamplingCase& c : edge_cases()) {
+    for (c.row.position = 0; c.row.position < 10; ++c.row.position) compare(reference, device, c, tally);
+  }
+  CHECK(tally.same > 200);
+  CHECK(tally.boundary + tally.different == 0);
+}
+
 TEST_CASE("the token that the step before drew joins the output", "[kernels][device_sampler]") {
   SamplingCases cases(1000, 9);
   HostSampler device(1000);

@@ -115,4 +115,54 @@ class SamplingCases {
   std::mt19937 random_;
 };
 
+// What a sampler meets rarely: logits that are not finite, bans and masks that leave nothing, filters that
+// drop the likeliest token. Some of them must be refused. vocab: 700.
+inline std::vector<SamplingCase> edge_cases() {
+  constexpr size_t kVocab = 700;
+  const float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
+  std::vector<SamplingCase> all;
+  const auto add = [&](float everywhere, auto change) {
+    for (const float temperature : {0.0f, 1.0f}) {
+      for (const int32_t top_k : {0, 20}) {
+        SamplingCase c;
+        c.logits.assign(kVocab, everywhere);
+        c.row.temperature = temperature;
+        c.row.top_k = top_k;
+        c.row.num_logprobs = 3;
+        c.row.seed = all.size();
+        change(c);
+        all.push_back(std::move(c));
+      }
+    }
+  };
+  add(nan, [](SamplingCase&) {});
+  add(-inf, [](SamplingCase&) {});
+  add(nan, [](SamplingCase& c) { c.logits[600] = -2.0f; });
+  add(1.0f, [&](SamplingCase& c) { c.logits[3] = nan, c.logits[170] = inf, c.logits[20] = -inf; });
+  const auto ban_all = [](SamplingCase& c) {
+    for (size_t t = 0; t < kVocab; ++t) c.banned.push_back(static_cast<int32_t>(t));
+  };
+  add(1.0f, ban_all);
+  add(1.0f, [&](SamplingCase& c) {  // the mask stays where the bans give way
+    ban_all(c);
+    c.mask.assign(11, 0);
+    c.mask[10] = 0b110000;
+    c.row.top_p = 0.99f;
+  });
+  add(1.0f, [&](SamplingCase& c) {  // allowed tokens, but no logits
+    c.mask.assign(11, 0);
+    c.mask[2] = 0b110;
+    c.logits[129] = c.logits[130] = -inf;
+  });
+  add(1.0f, [](SamplingCase& c) { c.mask.assign(11, 0); });
+  add(0.0f, [](SamplingCase& c) {  // typical_p drops the likeliest, and min_p goes by what is left
+    c.logits[5] = 5.7f;
+    c.row.typical_p = 0.3f;
+    c.row.min_p = 0.5f;
+    if (c.row.top_k > 0) c.row.top_k = 400;
+  });
+  add(3e38f, [](SamplingCase& c) { c.logits[9] = 3.2e38f, c.logits[10] = -3e38f; });
+  return all;
+}
+
 }  // namespace qwend::test
