@@ -4,6 +4,7 @@
 #   sanitize  compute-sanitizer (memcheck, racecheck, initcheck, synccheck) over the tests tagged [sanitize], or all
 #             but [slow] where none is
 #   verify    `qwend verify` on each model: the device against the FP32 reference, op by op
+#   kernels   bench_cuda_kernels: each kernel as a share of the device's limits
 #   bench     `qwend bench` on each model: prefill and decode by batch, as shares of the device's limits
 #   demo      the demo model over HTTP: its evaluation, and haikus
 # Options:
@@ -26,7 +27,7 @@ bench_args="-p 512,2048 -n 128 -b 1,8,32,64,128,256 --ctx 960 --repetitions 3"
 test_tags='[cuda]' sanitize_tags='[sanitize]'
 while [ $# -gt 0 ]; do
   case $1 in
-    tests | sanitize | verify | bench | demo) stages+=("$1"); shift; continue ;;
+    tests | sanitize | verify | kernels | bench | demo) stages+=("$1"); shift; continue ;;
     --build) build=$2 ;;
     --models) models=$2 ;;
     --make) make=$2 ;;
@@ -34,11 +35,11 @@ while [ $# -gt 0 ]; do
     --tests) test_tags=$2 sanitize_tags=$2 ;;
     --result) result=$2 ;;
     --logs) logs=$2 ;;
-    *) sed -n '2,22p' "$0" >&2; exit 64 ;;
+    *) sed -n '2,23p' "$0" >&2; exit 64 ;;
   esac
   shift 2
 done
-[ ${#stages[@]} -gt 0 ] || stages=(tests sanitize verify bench demo)
+[ ${#stages[@]} -gt 0 ] || stages=(tests sanitize verify kernels bench demo)
 mkdir -p "$logs"
 wanted() { [[ " ${stages[*]} " == *" $1 "* ]]; }
 
@@ -53,7 +54,7 @@ if [ -z "$build" ] && [ -f $pack ]; then
 elif [ -z "$build" ]; then
   . scripts/common.sh
   install_packages "${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
-  build cuda-release "qwend test_cuda" || exit 70
+  build cuda-release "qwend test_cuda bench_cuda_kernels" || exit 70
   build=build/cuda-release
 fi
 commit=${commit:-$(git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null || echo unknown)}
@@ -63,7 +64,7 @@ for folder in /usr/local/cuda/targets/x86_64-linux/lib /usr/local/cuda/lib64 "$P
   if [ -d "$folder" ]; then libraries=$folder:$libraries; fi
 done
 ours=(env "LD_LIBRARY_PATH=$libraries")
-program() { find "$build/bin" "$build/server" "$build/tests" -maxdepth 1 -name "$1" -type f 2>/dev/null | head -1; }
+program() { find "$build/bin" "$build/server" "$build/tests" "$build/bench" -maxdepth 1 -name "$1" -type f 2>/dev/null | head -1; }
 qwend=$(program qwend) test_cuda=$(program test_cuda)
 need() { [ -n "$1" ] || { echo "there is no $2 in $build" >&2; exit 66; }; }
 
@@ -105,6 +106,12 @@ if wanted sanitize; then
   for tool in memcheck racecheck initcheck synccheck; do
     timed "sanitize/$tool" sanitizer "${ours[@]}" "$sanitizer" --tool $tool --error-exitcode 86 "$test_cuda" "$sanitize_tags" --use-colour no
   done
+fi
+
+if wanted kernels; then
+  bench_kernels=$(program bench_cuda_kernels)
+  need "$bench_kernels" bench_cuda_kernels
+  timed kernels text "${ours[@]}" "$bench_kernels"
 fi
 
 if { wanted verify || wanted bench; } && [ -z "$models" ]; then

@@ -54,7 +54,7 @@ def document(text):
         return {"output": text[-2000:]}
 
 
-KINDS = {"catch2": catch2, "sanitizer": sanitizer, "eval": evaluation, "json": document, "text": lambda text: {"output": text[-2000:]}}
+KINDS = {"catch2": catch2, "sanitizer": sanitizer, "eval": evaluation, "json": document, "text": lambda text: {"output": text[-20000:]}}
 
 
 # ---- the table

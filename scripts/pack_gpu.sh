@@ -2,13 +2,13 @@
 # Collect what scripts/gpu.sh needs on a GPU machine without this one's compilers and libraries: stripped programs, the
 # shared libraries they load (less the C and C++ runtimes and CUDA's, which are there), and reference goldens. One file:
 # build/gpu/pack.tar.gz, next to which gpu.sh unpacks it.
-#   scripts/pack_gpu.sh [--build FOLDER] [--parts "qwend test_cuda bench_cuda"] [--goldens 'GLOB ...'] [--limit-mib N]
+#   scripts/pack_gpu.sh [--build FOLDER] [--parts "qwend test_cuda bench_cuda_kernels"] [--goldens 'GLOB ...'] [--limit-mib N]
 # Without --build the preset cuda-sm90 is built. The limit is for the pack and the tracked files together.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 build=
-parts="qwend test_cuda"
+parts="qwend test_cuda bench_cuda_kernels"
 data=${QWEND_REFERENCE_DATA:-../shared/data}
 # All block formats once; the largest files are F16 models that smaller ones stand for.
 goldens="*.json *hd128* *q4_k_m* *q8_0*"
