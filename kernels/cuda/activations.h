@@ -11,10 +11,21 @@ namespace qwend::cuda {
 // scale[t]. The producer picks the scale so that the row's largest value lies in [2^13, 2^14): nothing
 // overflows, however large Qwen2's outlier channels grow, and a value keeps 11 significant bits down to 2^-28
 // of the row's largest. stride is a multiple of 64 elements; columns from width to stride are zero.
+//
+// What decides on more than its own size (attention scores, the choice of experts, logits) travels in two
+// planes: low holds what rows left over, so that x[t][i] = (rows + low) * scale has 22 bits down to 2^-16 of
+// the row's largest. Products add both planes' sums.
 struct HalfRows {
   const __half* rows = nullptr;  // [T, stride]
   const float* scale = nullptr;  // [T]; nullptr: all 1
   int64_t stride = 0;
+  const __half* low = nullptr;  // [T, stride], or nullptr: one plane
+
+  HalfRows from(int64_t first) const {
+    return {rows + first * stride, scale != nullptr ? scale + first : nullptr, stride,
+            low != nullptr ? low + first * stride : nullptr};
+  }
+  HalfRows high_plane() const { return {rows, scale, stride, nullptr}; }
 };
 
 inline constexpr int64_t padded_width(int64_t width) { return (width + 63) / 64 * 64; }

@@ -34,8 +34,9 @@ CudaVector::CudaVector(std::span<const float> v) : memory(v.size()) {
   CUDA_CHECK(cudaMemcpy(memory.data(), v.data(), memory.bytes(), cudaMemcpyHostToDevice));
 }
 
-HalfBuffer::HalfBuffer(int64_t num_rows, int64_t width)
+HalfBuffer::HalfBuffer(int64_t num_rows, int64_t width, Planes planes)
     : rows(DeviceBuffer<__half>::zeroed(static_cast<size_t>(num_rows * padded_width(width)))),
+      low(DeviceBuffer<__half>::zeroed(planes == Planes::Two ? rows.size() : 0)),
       scale(DeviceBuffer<float>::zeroed(static_cast<size_t>(num_rows))),
       stride(padded_width(width)) {}
 
@@ -141,7 +142,7 @@ void CudaBackend::ensure_normed(int64_t width) {
       CHECK(!graphs_.recording());
       wait();
       graphs_.clear();
-      normed_ = HalfBuffer(row_capacity_, width);
+      normed_ = HalfBuffer(row_capacity_, width, Planes::Two);
     }
     normed_.stride = padded_width(width);
     normed_width_ = width;
@@ -207,11 +208,13 @@ const float2* CudaBackend::rope_angles(const RopeTable& table) {
 }
 
 // normed_ [rows, D] = RMSNorm of the given rows of x (all of the step's, or those of `index`)
-void CudaBackend::normalise(const DeviceVector& norm, float eps, const DeviceActivation& x,
-                            const int32_t* index, int32_t rows) {
+HalfRows CudaBackend::normalise(const DeviceVector& norm, float eps, const DeviceActivation& x,
+                                const int32_t* index, int32_t rows, Planes planes) {
   ensure_normed(x.width());
-  rms_norm(activation(x).values.data(), x.width(), index, rows, values(norm), eps, normed_.out(),
-           stream_.get());
+  HalfRowsOut out = normed_.out();
+  if (planes == Planes::One) out.low = nullptr;
+  rms_norm(activation(x).values.data(), x.width(), index, rows, values(norm), eps, out, stream_.get());
+  return {out.rows, out.scale, out.stride, out.low};
 }
 
 void CudaBackend::matmul(const CudaMatrix& w, const HalfRows& in, int32_t rows, Epilogue epilogue,
@@ -224,21 +227,20 @@ void CudaBackend::matmul(const CudaMatrix& w, const HalfRows& in, int32_t rows, 
   }
   // FP32 weights (routers) stay FP32 for any number of rows.
   for (int32_t first = 0; first < rows; first += kMaxSkinnyRows) {
-    const HalfRows stretch{in.rows + first * in.stride, in.scale != nullptr ? in.scale + first : nullptr,
-                           in.stride};
     const MatmulOut to{out.data + first * out.stride, out.stride,
                        out.row_max != nullptr ? out.row_max + first : nullptr};
-    matmul_skinny(w, stretch, std::min(kMaxSkinnyRows, rows - first), epilogue, to, stream_.get());
+    matmul_skinny(w, in.from(first), std::min(kMaxSkinnyRows, rows - first), epilogue, to, stream_.get());
   }
 }
 
 void CudaBackend::attn_input(const AttnInput& op, const DeviceActivation& x, DeviceKvCache& kv,
                              DeviceActivation& q) {
   const float2* const angles = rope_angles(op.rope);
-  normalise(op.norm, op.eps, x, nullptr, tokens());
+  // Scores are differences of large sums: FP16's 11 bits of the input alone move them too far.
+  const HalfRows normed = normalise(op.norm, op.eps, x, nullptr, tokens(), Planes::Two);
   const int64_t width = op.qkv.rows();
   ensure(qkv_, static_cast<size_t>(row_capacity_ * width));
-  matmul(weights(op.qkv), normed_.in(), tokens(), Epilogue::Store, {qkv_.data(), width, nullptr});
+  matmul(weights(op.qkv), normed, tokens(), Epilogue::Store, {qkv_.data(), width, nullptr});
   const QkvFinish finish{.qkv = qkv_.data(),
                          .bias = values_or_null(op.bias),
                          .q_norm = values_or_null(op.q_norm),
@@ -287,8 +289,7 @@ void CudaBackend::swiglu(const CudaMatrix& gate_up, const HalfRows& in, int32_t 
 
 void CudaBackend::ffn_gate_up(const DeviceVector& norm, float eps, const DeviceMatrix& gate_up,
                               const DeviceActivation& x, DeviceActivation& h) {
-  normalise(norm, eps, x, nullptr, tokens());
-  swiglu(weights(gate_up), normed_.in(), tokens(), activation(h));
+  swiglu(weights(gate_up), normalise(norm, eps, x, nullptr, tokens(), Planes::One), tokens(), activation(h));
 }
 
 void CudaBackend::moe_ffn(const MoeFfn& op, DeviceActivation& x) {
@@ -299,8 +300,9 @@ void CudaBackend::moe_ffn(const MoeFfn& op, DeviceActivation& x) {
     CHECK(!graphs_.recording());
     moe_.reserve(row_capacity_, shape, x.width(), op.shared_down != nullptr ? op.shared_down->cols() : 0);
   }
-  normalise(op.norm, op.eps, x, nullptr, tokens());
-  matmul(weights(op.router), normed_.in(), tokens(), Epilogue::Store,
+  // The choice of experts must not hang on rounding; the experts themselves read one plane.
+  const HalfRows normed = normalise(op.norm, op.eps, x, nullptr, tokens(), Planes::Two);
+  matmul(weights(op.router), normed, tokens(), Epilogue::Store,
          {moe_.router.data(), shape.num_experts, nullptr});
   route_tokens(shape, tokens(), moe_, stream_.get());
 
@@ -308,7 +310,7 @@ void CudaBackend::moe_ffn(const MoeFfn& op, DeviceActivation& x) {
                           shape.num_experts, num_pairs};
   CUDA_CHECK(cudaMemsetAsync(moe_.row_max.data(), 0, static_cast<size_t>(num_pairs) * sizeof(uint32_t),
                              stream_.get()));
-  matmul_experts(weights(op.gate_up), normed_.in(), pairs, Epilogue::SwiGlu,
+  matmul_experts(weights(op.gate_up), normed.high_plane(), pairs, Epilogue::SwiGlu,
                  {moe_.gate_up.data(), shape.expert_ffn, moe_.row_max.data()}, stream_.get());
   const HalfRowsOut hidden{moe_.half.data(), moe_.half_scale.data(), padded_width(shape.expert_ffn)};
   round_rows(moe_.gate_up.data(), shape.expert_ffn, num_pairs, moe_.row_max.data(), hidden, stream_.get());
@@ -317,10 +319,10 @@ void CudaBackend::moe_ffn(const MoeFfn& op, DeviceActivation& x) {
   matmul_experts(weights(op.down), {hidden.rows, hidden.scale, hidden.stride}, again, Epilogue::Store,
                  {moe_.down.data(), x.width(), nullptr}, stream_.get());
   combine_experts(shape, tokens(), x.width(), moe_, residual.values.data(), stream_.get());
-  if (op.shared_gate_up != nullptr) add_shared_expert(op, residual);
+  if (op.shared_gate_up != nullptr) add_shared_expert(op, normed, residual);
 }
 
-void CudaBackend::add_shared_expert(const MoeFfn& op, CudaActivation& x) {
+void CudaBackend::add_shared_expert(const MoeFfn& op, const HalfRows& normed, CudaActivation& x) {
   const int64_t ffn = op.shared_down->cols();
   if (shared_ == nullptr || shared_->width() != ffn) {
     CHECK(!graphs_.recording());
@@ -328,9 +330,9 @@ void CudaBackend::add_shared_expert(const MoeFfn& op, CudaActivation& x) {
   }
   ensure(shared_out_, static_cast<size_t>(row_capacity_ * x.width()));
   ensure(moe_.shared_weight, static_cast<size_t>(row_capacity_));
-  shared_expert_gate(values_or_null(op.shared_gate), normed_.in(), x.width(), tokens(),
-                     moe_.shared_weight.data(), stream_.get());
-  swiglu(weights(*op.shared_gate_up), normed_.in(), tokens(), *shared_);
+  shared_expert_gate(values_or_null(op.shared_gate), normed, x.width(), tokens(), moe_.shared_weight.data(),
+                     stream_.get());
+  swiglu(weights(*op.shared_gate_up), normed.high_plane(), tokens(), *shared_);
   matmul(weights(*op.shared_down), half_rows(*shared_), tokens(), Epilogue::Store,
          {shared_out_.data(), x.width(), nullptr});
   add_scaled_rows(shared_out_.data(), moe_.shared_weight.data(), x.width(), tokens(), x.values.data(),
@@ -341,9 +343,11 @@ void CudaBackend::logits(const DeviceVector& norm, float eps, const DeviceMatrix
                          const DeviceActivation& x) {
   if (step_.num_logit_rows > 0) {
     ensure_logits(output.rows());
-    normalise(norm, eps, x, step_.logit_rows, step_.num_logit_rows);
-    matmul(weights(output), normed_.in(), step_.num_logit_rows, Epilogue::Store,
-           {logits_.data(), vocab_, nullptr});
+    // Log-probabilities come from here directly. Few rows: the product reads weights, a second plane is
+    // cheap.
+    const Planes planes = step_.num_logit_rows <= kMaxSkinnyRows ? Planes::Two : Planes::One;
+    const HalfRows normed = normalise(norm, eps, x, step_.logit_rows, step_.num_logit_rows, planes);
+    matmul(weights(output), normed, step_.num_logit_rows, Epilogue::Store, {logits_.data(), vocab_, nullptr});
   }
   if (program_ != 0) graphs_.end_recording(std::exchange(program_, 0), shape_);
 }
@@ -396,9 +400,8 @@ std::vector<float> CudaBackend::read(const DeviceActivation& a, int32_t token) {
   const float* row = from.values.data() + token * a.width();
   if (!from.has_values && from.has_half) {
     widened = DeviceBuffer<float>(width);
-    HalfRows rows = from.half.in();
-    rows.rows += token * rows.stride;
-    rows.scale = from.scaled ? rows.scale + token : nullptr;
+    HalfRows rows = from.half.in().from(token);
+    if (!from.scaled) rows.scale = nullptr;
     widen_rows(rows, a.width(), 1, widened.data(), stream_.get());
     row = widened.data();
   }

@@ -25,13 +25,15 @@ struct CudaVector : DeviceVector {
   DeviceBuffer<float> memory;
 };
 
+enum class Planes : uint8_t { One, Two };  // of FP16 rows (activations.h)
+
 // FP16 rows with their scales, and room for `rows` of them.
 struct HalfBuffer {
   HalfBuffer() = default;
-  HalfBuffer(int64_t rows, int64_t width);
-  HalfRowsOut out() { return {rows.data(), scale.data(), stride}; }
-  HalfRows in() const { return {rows.data(), scale.data(), stride}; }
-  DeviceBuffer<__half> rows;
+  HalfBuffer(int64_t rows, int64_t width, Planes planes = Planes::One);
+  HalfRowsOut out() { return {rows.data(), scale.data(), stride, low.data()}; }
+  HalfRows in() const { return {rows.data(), scale.data(), stride, low.data()}; }
+  DeviceBuffer<__half> rows, low;  // low: empty for one plane
   DeviceBuffer<float> scale;
   int64_t stride = 0;
 };
@@ -114,12 +116,12 @@ class CudaBackend final : public Backend {
   void ensure_normed(int64_t width);
   void ensure_logits(int64_t vocab);
   const float2* rope_angles(const RopeTable& table);
-  void normalise(const DeviceVector& norm, float eps, const DeviceActivation& x, const int32_t* index,
-                 int32_t rows);
+  HalfRows normalise(const DeviceVector& norm, float eps, const DeviceActivation& x, const int32_t* index,
+                     int32_t rows, Planes planes);
   void matmul(const CudaMatrix& w, const HalfRows& in, int32_t rows, Epilogue epilogue, const MatmulOut& out);
   HalfRows half_rows(const CudaActivation& a);
   void swiglu(const CudaMatrix& gate_up, const HalfRows& in, int32_t rows, CudaActivation& h);
-  void add_shared_expert(const MoeFfn& op, CudaActivation& x);
+  void add_shared_expert(const MoeFfn& op, const HalfRows& normed, CudaActivation& x);
   void wait() const;
 
   const int32_t device_, max_tokens_, max_logit_rows_;

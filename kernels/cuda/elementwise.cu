@@ -52,8 +52,12 @@ __global__ void __launch_bounds__(kThreads)
   }
 #pragma unroll
   for (int i = 0; i < kVectors; ++i) {
-    if (column(i) < out.stride) {
-      *reinterpret_cast<uint2*>(out.rows + row * out.stride + column(i)) = to_half4(v[i], 1.0f / scale);
+    if (column(i) >= out.stride) continue;
+    const int64_t at = row * out.stride + column(i);
+    const uint2 high = to_half4(v[i], 1.0f / scale);
+    *reinterpret_cast<uint2*>(out.rows + at) = high;
+    if (out.low != nullptr) {
+      *reinterpret_cast<uint2*>(out.low + at) = rest_half4(v[i], 1.0f / scale, high);
     }
   }
 }
@@ -95,8 +99,13 @@ __global__ void __launch_bounds__(kRoundThreads)
        column += step) {
     const float4 first = load4(source, column, width, vectors);
     const float4 second = load4(source, column + 4, width, vectors);
-    const uint2 low = to_half4(first, 1.0f / scale), high = to_half4(second, 1.0f / scale);
-    *reinterpret_cast<uint4*>(out.rows + row * out.stride + column) = {low.x, low.y, high.x, high.y};
+    const int64_t at = row * out.stride + column;
+    const uint2 a = to_half4(first, 1.0f / scale), b = to_half4(second, 1.0f / scale);
+    *reinterpret_cast<uint4*>(out.rows + at) = {a.x, a.y, b.x, b.y};
+    if (out.low != nullptr) {
+      const uint2 c = rest_half4(first, 1.0f / scale, a), d = rest_half4(second, 1.0f / scale, b);
+      *reinterpret_cast<uint4*>(out.low + at) = {c.x, c.y, d.x, d.y};
+    }
   }
 }
 
@@ -105,8 +114,8 @@ __global__ void widen_rows_kernel(HalfRows in, int64_t width, bool vectors, floa
   const int64_t column = 4 * (int64_t{blockIdx.y} * blockDim.x + threadIdx.x);
   if (column >= width) return;
   const float scale = in.scale != nullptr ? in.scale[row] : 1.0f;
-  const uint2 bits = *reinterpret_cast<const uint2*>(in.rows + row * in.stride + column);
-  store4(dst + row * width, column, width, vectors, from_half4(bits, scale));
+  const float4 v = load4(in, row, column);
+  store4(dst + row * width, column, width, vectors, {v.x * scale, v.y * scale, v.z * scale, v.w * scale});
 }
 
 unsigned blocks_for(int64_t count, int64_t each) { return static_cast<unsigned>((count + each - 1) / each); }

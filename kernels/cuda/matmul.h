@@ -1,4 +1,5 @@
 // y = W x for all formats: tensor cores straight from the weights' tiles for few rows, cuBLASLt for many.
+// x may come in one plane or two (activations.h).
 #pragma once
 #include <cstdint>
 

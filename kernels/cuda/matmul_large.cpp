@@ -122,6 +122,7 @@ struct LargeMatmul::Impl {
   Operand weights(const WeightPart& part, int64_t first, int64_t count, __half* expanded);
   cublasLtMatmulAlgo_t algorithm(const Gemm& g, int64_t tokens);
   void multiply(const Gemm& g);
+  void multiply_planes(Gemm g, const HalfRows& in);
 
   const int32_t max_tokens;
   const cudaStream_t stream;
@@ -225,6 +226,16 @@ void LargeMatmul::Impl::multiply(const Gemm& g) {
   CUDA_CHECK(run_with(algorithm(g, g.num_tokens)));
 }
 
+// g with each plane of `in` as its second operand, one after the other into the same sums.
+void LargeMatmul::Impl::multiply_planes(Gemm g, const HalfRows& in) {
+  g.b = {in.rows, in.stride};
+  multiply(g);
+  if (in.low == nullptr) return;
+  g.b = {in.low, in.stride};
+  g.beta = 1.0f;
+  multiply(g);
+}
+
 void LargeMatmul::Impl::run(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, Epilogue epilogue,
                             const MatmulOut& out) {
   CHECK(w.experts() == 1 && num_tokens > 0 && num_tokens <= max_tokens);
@@ -255,11 +266,10 @@ void LargeMatmul::Impl::run_part(const WeightPart& part, const HalfRows& in, int
     g.a = weights(part, first, count, scratch.data());
     g.rows = count;
     g.depth = round_up(part.cols, 8);  // zeros beyond cols, in activations and in expanded weights
-    g.b = {in.rows, in.stride};
     g.num_tokens = num_tokens;
     g.beta = epilogue == Epilogue::Add && !through_product ? 1.0f : 0.0f;
     g.c = through_product ? FloatRows{product.data(), round_up(count, 4)} : target;
-    multiply(g);
+    multiply_planes(g, in);
     if (through_product) {
       add_rows(g.c, count, num_tokens, in.scale, target, stream);
     } else if (in.scale != nullptr) {
@@ -292,17 +302,16 @@ void LargeMatmul::Impl::run_swiglu(const CudaMatrix& w, const HalfRows& in, int3
     const int64_t up_column = one_call ? count : round_up(count, 4);
     g.rows = one_call ? 2 * count : count;
     g.depth = round_up(w.cols(), 8);
-    g.b = {in.rows, in.stride};
     g.num_tokens = num_tokens;
     g.c = {product.data(), round_up(up_column + count, 4)};
     CHECK(g.c.stride * num_tokens <= static_cast<int64_t>(product.size()));
     const FloatRows gate_sums = g.c;
     float* up_sums = product.data() + up_column;
-    multiply(g);
+    multiply_planes(g, in);
     if (!one_call) {
       g.a = up_rows;
       g.c.data = up_sums;
-      multiply(g);
+      multiply_planes(g, in);
     }
     swiglu_rows(gate_sums, up_sums, count, num_tokens, in.scale, {out.data + i, out.stride}, out.row_max,
                 stream);

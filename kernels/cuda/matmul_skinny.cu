@@ -15,21 +15,25 @@ __global__ void __launch_bounds__(256) float_kernel(const Args args) {
   const int last = by_expert ? args.pairs.offsets[expert + 1] : args.num_tokens;
   const float* const weights =
       reinterpret_cast<const float*>(args.part.data) + expert * args.part.rows * width;
-  const Columns columns{args, first, last};
-  for (int t = 0; t < last - first; ++t) {
-    const __half* const x = args.in.rows + columns.input_row(t) * args.in.stride;
+  for (int t = first; t < last; ++t) {
+    const int64_t from = args.input_row(t), at = from * args.in.stride;
+    const __half* const x = args.in.rows + at;
+    const __half* const low = args.in.low != nullptr ? args.in.low + at : nullptr;
     const auto dot = [&](int64_t r) {
       float sum = 0.0f;
-      for (int64_t i = lane; i < args.part.cols; i += 32)
-        sum = fmaf(weights[r * width + i], __half2float(x[i]), sum);
+      for (int64_t i = lane; i < args.part.cols; i += 32) {
+        float v = __half2float(x[i]);
+        if (low != nullptr) v += __half2float(low[i]);
+        sum = fmaf(weights[r * width + i], v, sum);
+      }
       for (int d = 16; d > 0; d /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, d);
-      return args.in.scale != nullptr ? sum * args.in.scale[columns.input_row(t)] : sum;
+      return args.in.scale != nullptr ? sum * args.in.scale[from] : sum;
     };
     const float y = dot(row);
     const bool paired = args.epilogue == Epilogue::SwiGlu;
     const float up = paired ? dot(args.up_row + row) : 0.0f;
     if (lane != 0) continue;
-    const int64_t to = columns.output_row(t);
+    const int64_t to = args.output_row(t);
     float* const out = args.out.data + to * args.out.stride + args.part.first_row + row;
     if (paired) {
       const float h = y / (1.0f + __expf(-y)) * up;

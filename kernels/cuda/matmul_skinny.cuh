@@ -5,6 +5,8 @@
 // tensor-core work, which is free, and no bandwidth. A CTA owns 16 rows (SwiGLU: 16 gate rows and the 16 up
 // rows that belong to them); its 8 warps take the 64-column tiles in turn and add up their sums in shared
 // memory in a fixed order, so that a token's result depends on neither the number of tokens nor on timing.
+//
+// A token in two planes takes two neighbouring columns: up to four of them cost nothing, as the tile has 8.
 #pragma once
 #include <cuda_fp16.h>
 
@@ -30,21 +32,30 @@ struct Args {
   // Expert products: the pairs of expert blockIdx.y instead of tokens 0 .. num_tokens. offsets: nullptr for
   // none.
   ExpertPairs pairs;
+  // Where token (or pair) i is read and written.
+  __device__ int input_row(int i) const { return pairs.offsets != nullptr ? pairs.input_rows[i] : i; }
+  __device__ int output_row(int i) const { return pairs.offsets != nullptr ? pairs.output_rows[i] : i; }
 };
 
-// What one n-tile column reads and writes.
+// What the n-tile columns of tokens (or pairs) begin .. end read and write. In two planes, columns 2 i and
+// 2 i + 1 are token i's high and low one.
 struct Columns {
   const Args& args;
-  int begin, end;  // tokens, or pairs
+  int begin, end;
+  __device__ bool two_planes() const { return args.in.low != nullptr; }
+  __device__ int token(int column) const { return begin + (column >> static_cast<int>(two_planes())); }
   __device__ int input_row(int column) const {
-    const int i = min(begin + column, end - 1);  // beyond the end: any row, its result is dropped
-    return args.pairs.offsets != nullptr ? args.pairs.input_rows[i] : i;
+    return args.input_row(min(token(column), end - 1));  // beyond the end: any row, its result is dropped
   }
-  __device__ bool there(int column) const { return begin + column < end; }
-  __device__ int output_row(int column) const {
-    const int i = begin + column;
-    return args.pairs.offsets != nullptr ? args.pairs.output_rows[i] : i;
+  __device__ const __half* input(int column) const {
+    const __half* const plane = two_planes() && column % 2 == 1 ? args.in.low : args.in.rows;
+    return plane + input_row(column) * args.in.stride;
   }
+  // Whether a result is made of this column (and, in two planes, of the next).
+  __device__ bool there(int column) const {
+    return token(column) < end && !(two_planes() && column % 2 == 1);
+  }
+  __device__ int output_row(int column) const { return args.output_row(token(column)); }
 };
 
 // ---- formats as the kernel sees them: load a tile's share, then for each of its 4 steps of 16 columns the A
@@ -200,11 +211,13 @@ __global__ void __launch_bounds__(32 * kWarps * (kPaired ? 2 : 1)) kernel(const 
   const int64_t row_tile = blockIdx.x + (half == 1 ? args.up_row / kTileRows : 0);
   const Format format(args.part, expert, row_tile);
 
-  for (int begin = first; begin < last; begin += 8 * NT) {
+  const bool two_planes = args.in.low != nullptr;
+  const int step = two_planes ? 4 * NT : 8 * NT;
+  for (int begin = first; begin < last; begin += step) {
     const Columns columns{args, begin, last};
     const __half* x[NT];
 #pragma unroll
-    for (int n = 0; n < NT; ++n) x[n] = args.in.rows + columns.input_row(8 * n + lane / 4) * args.in.stride;
+    for (int n = 0; n < NT; ++n) x[n] = columns.input(8 * n + lane / 4);
     float sums[NT][4];
     multiply<Format, NT>(format, args.part.col_tiles(), x, warp, lane, sums);
 #pragma unroll
@@ -224,6 +237,12 @@ __global__ void __launch_bounds__(32 * kWarps * (kPaired ? 2 : 1)) kernel(const 
       for (int tile = 0; tile < kTiles; ++tile) {
 #pragma unroll
         for (int w = 0; w < kWarps; ++w) y[tile] += partial[tile][w][4 * n + i][value_lane];
+        if (two_planes) {  // the next column is the next value of the same lane
+          float low = 0.0f;
+#pragma unroll
+          for (int w = 0; w < kWarps; ++w) low += partial[tile][w][4 * n + i + 1][value_lane];
+          y[tile] += low;
+        }
         if (args.in.scale != nullptr) y[tile] *= args.in.scale[columns.input_row(column)];
       }
       const int64_t to = columns.output_row(column);
@@ -236,7 +255,7 @@ __global__ void __launch_bounds__(32 * kWarps * (kPaired ? 2 : 1)) kernel(const 
         *out = args.epilogue == Epilogue::Add ? *out + y[0] : y[0];
       }
     }
-    if (begin + 8 * NT < last) __syncthreads();  // before the sums are overwritten
+    if (begin + step < last) __syncthreads();  // before the sums are overwritten
   }
 }
 
@@ -259,12 +278,14 @@ void launch(const Args& args, cudaStream_t stream) {
   CUDA_CHECK_LAUNCH();
 }
 
-// NT by the number of columns that a CTA meets: tokens, or what an expert gets on average.
+// NT by the number of columns that a CTA meets: tokens, or twice what an expert gets on average, in one or
+// two planes.
 template <class Format>
 void launch(const Args& args, cudaStream_t stream) {
-  const int columns = args.pairs.offsets != nullptr
-                          ? std::min(32, 2 * args.pairs.max_pairs / args.pairs.num_experts)
-                          : args.num_tokens;
+  const int tokens = args.pairs.offsets != nullptr
+                         ? std::min(32, 2 * args.pairs.max_pairs / args.pairs.num_experts)
+                         : args.num_tokens;
+  const int columns = args.in.low != nullptr ? 2 * tokens : tokens;
   if (columns <= 8) {
     launch<Format, 1>(args, stream);
   } else if (columns <= 16) {

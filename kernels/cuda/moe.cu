@@ -165,8 +165,7 @@ __global__ void __launch_bounds__(kGateThreads)
   }
   float sum = 0.0f;
   for (int64_t column = 4 * threadIdx.x; column < width; column += 4 * kGateThreads) {
-    const uint2 bits = *reinterpret_cast<const uint2*>(in.rows + t * in.stride + column);
-    const float4 v = from_half4(bits, 1.0f), g = load4(gate, column, width, vectors);
+    const float4 v = load4(in, t, column), g = load4(gate, column, width, vectors);
     sum += v.x * g.x + v.y * g.y + v.z * g.z + v.w * g.w;
   }
   sum = block_sum<kGateThreads>(sum, partial_sums);

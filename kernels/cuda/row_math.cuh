@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/activations.h"
+
 namespace qwend::cuda {
 
 inline constexpr uint32_t kFullWarp = 0xffffffffu;
@@ -75,6 +77,24 @@ __device__ inline float4 from_half4(const uint2& bits, float factor) {
   const float2 low = __half22float2(reinterpret_cast<const __half2&>(bits.x));
   const float2 high = __half22float2(reinterpret_cast<const __half2&>(bits.y));
   return {low.x * factor, low.y * factor, high.x * factor, high.y * factor};
+}
+
+// What `high` = to_half4(v, factor) left over, in FP16: v * factor - high is exact before it is rounded.
+__device__ inline uint2 rest_half4(const float4& v, float factor, const uint2& high) {
+  const float4 h = from_half4(high, 1.0f);
+  return to_half4(
+      {fmaf(v.x, factor, -h.x), fmaf(v.y, factor, -h.y), fmaf(v.z, factor, -h.z), fmaf(v.w, factor, -h.w)},
+      1.0f);
+}
+// Columns column .. column + 3 of row t, both planes, without the row's scale.
+__device__ inline float4 load4(const HalfRows& in, int64_t t, int64_t column) {
+  const int64_t at = t * in.stride + column;
+  float4 v = from_half4(*reinterpret_cast<const uint2*>(in.rows + at), 1.0f);
+  if (in.low != nullptr) {
+    const float4 low = from_half4(*reinterpret_cast<const uint2*>(in.low + at), 1.0f);
+    v = {v.x + low.x, v.y + low.y, v.z + low.z, v.w + low.w};
+  }
+  return v;
 }
 
 // Below -88 the exponential overflows and the quotient is -0: silu is smaller than 1e-36 there.

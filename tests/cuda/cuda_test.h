@@ -88,30 +88,40 @@ inline __half to_half(float x) { return __half(__half_raw{quant::float_to_half(x
 struct TestRows {
   int64_t width, stride;
   std::vector<__half> host;         // [T, stride], zeros beyond the width
+  std::vector<__half> host_low;     // the second plane; empty: none
   std::vector<float> scale;         // [T]
   cuda::DeviceBuffer<__half> rows;  // room for 8 rows more, zeroed
+  cuda::DeviceBuffer<__half> low;
   cuda::DeviceBuffer<float> scales;
 
   // Rows of normal values; row t is scaled by 2^(exponents[t % size]).
-  TestRows(int32_t tokens, int64_t row_width, uint32_t seed, std::vector<int> exponents = {-11})
+  TestRows(int32_t tokens, int64_t row_width, uint32_t seed, std::vector<int> exponents = {-11},
+           bool two_planes = false)
       : width(row_width), stride(cuda::padded_width(row_width)) {
     const std::vector<float> values = normal_values(static_cast<size_t>(tokens * width), seed, 2048.0f);
     host.assign(static_cast<size_t>((tokens + 8) * stride), to_half(0.0f));
+    if (two_planes) host_low = host;
     for (int32_t t = 0; t < tokens; ++t) {
       for (int64_t i = 0; i < width; ++i) {
-        host[static_cast<size_t>(t * stride + i)] = to_half(values[static_cast<size_t>(t * width + i)]);
+        const float x = values[static_cast<size_t>(t * width + i)];
+        const auto at = static_cast<size_t>(t * stride + i);
+        host[at] = to_half(x);
+        if (two_planes) host_low[at] = to_half(x - half_value(host[at]));
       }
       scale.push_back(std::ldexp(1.0f, exponents[static_cast<size_t>(t) % exponents.size()]));
     }
     rows = to_device(host);
+    if (two_planes) low = to_device(host_low);
     scales = to_device(scale);
   }
   cuda::HalfRows view(bool scaled = true) const {
-    return {rows.data(), scaled ? scales.data() : nullptr, stride};
+    return {rows.data(), scaled ? scales.data() : nullptr, stride, low.data()};
   }
   double value(int32_t t, int64_t i, bool scaled = true) const {
-    return static_cast<double>(half_value(host[static_cast<size_t>(t * stride + i)])) *
-           (scaled ? static_cast<double>(scale[static_cast<size_t>(t)]) : 1.0);
+    const auto at = static_cast<size_t>(t * stride + i);
+    const double x = static_cast<double>(half_value(host[at])) +
+                     (host_low.empty() ? 0.0 : static_cast<double>(half_value(host_low[at])));
+    return x * (scaled ? static_cast<double>(scale[static_cast<size_t>(t)]) : 1.0);
   }
 };
 

@@ -125,7 +125,9 @@ TEST_CASE("parity: queries, keys and values", "[cuda][backend][parity]") {
       const std::vector<float> x = activations(step.num_tokens(), kWidth, 41);
       const InputResult want = attn_input(*backends.cpu, c, step, x, kWidth, 3, 2),
                         got = attn_input(*backends.cuda, c, step, x, kWidth, 3, 2);
-      CHECK(worst_row_error(got.q, want.q) < kProductTolerance);
+      // Queries of few tokens are computed from activations in two planes and weights as they are.
+      const double allowed = step.num_tokens() <= 64 ? kTwoPlaneTolerance : kProductTolerance;
+      CHECK(worst_row_error(got.q, want.q) < allowed);
       CHECK(worst_row_error(got.keys, want.keys) < kProductTolerance);
       CHECK(worst_row_error(got.values, want.values) < kProductTolerance);
     }

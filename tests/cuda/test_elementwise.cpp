@@ -16,21 +16,28 @@ struct Rounded {
   std::vector<__half> rows;  // [T + 1, stride]: a row more than asked for
   std::vector<float> scale;  // [T + 1]
   int64_t stride;
+  std::vector<__half> low;  // the second plane, or nothing
 };
 
 // Runs `produce` on poisoned outputs with room for one more row.
 template <class F>
-Rounded rounded(int32_t num_rows, int64_t width, F produce) {
+Rounded rounded(int32_t num_rows, int64_t width, F produce, bool two_planes = false) {
   const int64_t stride = padded_width(width);
-  auto rows = poisoned<__half>(static_cast<size_t>((num_rows + 1) * stride));
+  const auto size = static_cast<size_t>((num_rows + 1) * stride);
+  auto rows = poisoned<__half>(size), low = poisoned<__half>(two_planes ? size : 0);
   auto scale = poisoned<float>(static_cast<size_t>(num_rows + 1));
-  produce(HalfRowsOut{rows.data(), scale.data(), stride});
-  return {to_host(rows), to_host(scale), stride};
+  produce(HalfRowsOut{rows.data(), scale.data(), stride, low.data()});
+  return {to_host(rows), to_host(scale), stride, to_host(low)};
 }
 
+// What FP32 arithmetic may have lost before a norm is rounded.
+constexpr double kNormArithmetic = 2e-6;
+
 // Against expected [T, width]: the promise of activations.h.
-void check_rounded(const Rounded& got, const std::vector<double>& expected, int64_t width) {
+void check_rounded(const Rounded& got, const std::vector<double>& expected, int64_t width,
+                   double arithmetic) {
   const auto num_rows = static_cast<int64_t>(expected.size()) / width;
+  const double rounding = got.low.empty() ? 0x1p-11 : 0x1p-22;
   int wrong_values = 0, wrong_padding = 0, wrong_scales = 0, overwritten = 0;
   for (int64_t t = 0; t < num_rows; ++t) {
     const double* row = &expected[static_cast<size_t>(t * width)];
@@ -38,17 +45,17 @@ void check_rounded(const Rounded& got, const std::vector<double>& expected, int6
     for (int64_t i = 0; i < width; ++i) largest = std::max(largest, std::abs(row[i]));
     const double scale = static_cast<double>(got.scale[static_cast<size_t>(t)]);
     for (int64_t i = 0; i < got.stride; ++i) {
-      const double stored =
-          static_cast<double>(half_value(got.rows[static_cast<size_t>(t * got.stride + i)]));
+      const auto at = static_cast<size_t>(t * got.stride + i);
+      const double high = static_cast<double>(half_value(got.rows[at]));
+      const double low = got.low.empty() ? 0.0 : static_cast<double>(half_value(got.low[at]));
       if (i >= width) {
-        wrong_padding += !(stored == 0.0);
+        wrong_padding += !(high == 0.0 && low == 0.0);
         continue;
       }
-      largest_half = std::max(largest_half, std::abs(stored));
-      // Half a unit in the last of 11 bits, and the FP32 arithmetic before; subnormals below 2^-28 of the
-      // largest.
-      const double allowed = std::abs(row[i]) * (0x1p-11 + 2e-6) + largest * 0x1p-37;
-      wrong_values += !(std::abs(stored * scale - row[i]) <= allowed);
+      largest_half = std::max(largest_half, std::abs(high));
+      // Half a unit in the last of 11 bits (or of 11 more), and the arithmetic before; FP16's subnormals.
+      const double allowed = std::abs(row[i]) * (rounding + arithmetic) + largest * 0x1p-37;
+      wrong_values += !(std::abs((high + low) * scale - row[i]) <= allowed);
     }
     int exponent;
     wrong_scales += !(scale > 0.0 && std::frexp(scale, &exponent) == 0.5);
@@ -56,6 +63,7 @@ void check_rounded(const Rounded& got, const std::vector<double>& expected, int6
   }
   for (size_t i = static_cast<size_t>(num_rows * got.stride); i < got.rows.size(); ++i) {
     overwritten += !is_poison(got.rows[i]);
+    if (!got.low.empty()) overwritten += !is_poison(got.low[i]);
   }
   overwritten += !is_poison(got.scale.back());
   CHECK(wrong_values == 0);
@@ -111,12 +119,15 @@ TEST_CASE("RMS norm on the device", "[cuda][elementwise]") {
         if (outliers) plant_outliers(x, w);
         const std::vector<float> weight = normal_values(w, 2);
         const auto d_x = to_device(x), d_weight = to_device(weight);
-        check_rounded(rounded(num_rows, width,
-                              [&](const HalfRowsOut& out) {
-                                rms_norm(d_x.data(), width, nullptr, num_rows, d_weight.data(), kEps, out,
-                                         nullptr);
-                              }),
-                      rms_norm_reference(x, weight, static_cast<double>(kEps), first_rows(num_rows)), width);
+        const auto norm = [&](const HalfRowsOut& out) {
+          rms_norm(d_x.data(), width, nullptr, num_rows, d_weight.data(), kEps, out, nullptr);
+        };
+        const std::vector<double> expected =
+            rms_norm_reference(x, weight, static_cast<double>(kEps), first_rows(num_rows));
+        const Rounded one = rounded(num_rows, width, norm), two = rounded(num_rows, width, norm, true);
+        check_rounded(one, expected, width, kNormArithmetic);
+        check_rounded(two, expected, width, kNormArithmetic);
+        CHECK(same_bits(std::span<const __half>(one.rows), std::span<const __half>(two.rows)));
       }
     }
   }
@@ -137,7 +148,8 @@ TEST_CASE("RMS norm of chosen rows; a row's bits in any company", "[cuda][elemen
     });
   };
   const std::vector<int32_t> chosen{299, 0, 17, 17, 256};
-  check_rounded(norm(chosen), rms_norm_reference(x, weight, static_cast<double>(kEps), chosen), kWidth);
+  check_rounded(norm(chosen), rms_norm_reference(x, weight, static_cast<double>(kEps), chosen), kWidth,
+                kNormArithmetic);
   const Rounded all = norm(first_rows(300));
   for (const int32_t row : {0, 1, 150, 299}) {
     const Rounded alone = norm({row});
@@ -189,29 +201,34 @@ TEST_CASE("rows are rounded with or without their known maximum, and widened", "
       }
       const auto d_x = to_device(x);
       const auto d_largest = to_device(largest);
-      const auto round_with = [&](const uint32_t* row_max) {
-        return rounded(num_rows, width, [&](const HalfRowsOut& out) {
+      const auto round_with = [&](const uint32_t* row_max, bool two_planes) {
+        const auto round = [&](const HalfRowsOut& out) {
           round_rows(d_x.data(), width, num_rows, row_max, out, nullptr);
-        });
+        };
+        return rounded(num_rows, width, round, two_planes);
       };
-      const Rounded found = round_with(nullptr), known = round_with(d_largest.data());
-      check_rounded(found, {x.begin(), x.end()}, width);
+      const Rounded found = round_with(nullptr, false), known = round_with(d_largest.data(), true);
+      check_rounded(found, {x.begin(), x.end()}, width, 0.0);
+      check_rounded(known, {x.begin(), x.end()}, width, 0.0);
       CHECK(same_bits(std::span<const __half>(found.rows), std::span<const __half>(known.rows)));
       CHECK(same_bits(std::span<const float>(found.scale), std::span<const float>(known.scale)));
 
-      const auto rows = to_device(known.rows);
+      const auto rows = to_device(known.rows), low = to_device(known.low);
       const auto scale = to_device(known.scale);
-      const auto wide = poisoned<float>(x.size() + 1);
-      widen_rows({rows.data(), scale.data(), known.stride}, width, num_rows, wide.data(), nullptr);
-      const std::vector<float> got = to_host(wide);
-      int wrong = 0;
-      for (size_t i = 0; i < x.size(); ++i) {
-        const size_t t = i / w, column = i % w;
-        const __half rounded_x = known.rows[t * static_cast<size_t>(known.stride) + column];
-        wrong += got[i] != half_value(rounded_x) * known.scale[t];
+      for (const bool two_planes : {false, true}) {
+        const auto wide = poisoned<float>(x.size() + 1);
+        widen_rows({rows.data(), scale.data(), known.stride, two_planes ? low.data() : nullptr}, width,
+                   num_rows, wide.data(), nullptr);
+        const std::vector<float> got = to_host(wide);
+        int wrong = 0;
+        for (size_t i = 0; i < x.size(); ++i) {
+          const size_t t = i / w, at = t * static_cast<size_t>(known.stride) + i % w;
+          const float high = half_value(known.rows[at]);
+          wrong += got[i] != (two_planes ? high + half_value(known.low[at]) : high) * known.scale[t];
+        }
+        CHECK(wrong == 0);
+        CHECK(is_poison(got.back()));
       }
-      CHECK(wrong == 0);
-      CHECK(is_poison(got.back()));
     }
   }
 }

@@ -117,7 +117,8 @@ double row_error(const Output& out, int32_t num_tokens, Expected expected) {
 
 double silu(double x) { return x / (1.0 + std::exp(-x)); }
 
-// FP16 weights and activations are multiplied exactly; other weights are rounded to FP16 first.
+// FP16 weights and activations, in one plane or two, are multiplied exactly; other weights are rounded to
+// FP16 first.
 double tolerance(DType type) { return type == DType::F16 ? 2e-5 : 1e-3; }
 
 }  // namespace
@@ -212,6 +213,34 @@ TEST_CASE("large gated products, with the rows' largest magnitude", "[cuda][matm
         wrong += out.row_max[static_cast<size_t>(t)] != std::bit_cast<uint32_t>(largest);
       }
       CHECK(wrong == 0);
+    }
+  }
+}
+
+TEST_CASE("large products of rows in two planes", "[cuda][matmul_large]") {
+  NEEDS_CUDA_DEVICE();
+  for (const DType type : {DType::F16, DType::Q5_K}) {
+    const std::vector<RandomWeights> parts{{type, 264, 1024, 1, 59, 0.2f}};
+    const HostWeights host(parts);
+    const auto w = upload(views(parts));
+    const TestRows in(150, 1024, 61, {-11, -9, -20}, true);
+    for (const Epilogue epilogue : {Epilogue::Store, Epilogue::Add, Epilogue::SwiGlu}) {
+      for (const bool scaled : {true, false}) {
+        INFO(format_info(type).name << ", epilogue " << static_cast<int>(epilogue) << ", scaled " << scaled);
+        Run how;
+        how.epilogue = epilogue;
+        how.scaled = scaled;
+        how.before = epilogue == Epilogue::Add ? 3.0f : how.before;
+        // Without the second plane: 2e-4.
+        const double allowed = type == DType::F16 ? 1e-5 : tolerance(type);
+        const Output out = run_large(*w, in, 150, how);
+        CHECK(row_error(out, 150, [&](int32_t t, int64_t i) {
+                if (epilogue == Epilogue::SwiGlu) {
+                  return silu(host.product(in, t, i)) * host.product(in, t, host.rows() / 2 + i);
+                }
+                return host.product(in, t, i, scaled) + (epilogue == Epilogue::Add ? 3.0 : 0.0);
+              }) < (epilogue == Epilogue::SwiGlu ? 2 : 1) * allowed);
+      }
     }
   }
 }
