@@ -13,19 +13,25 @@ namespace qwend::cuda {
 
 // One thread (the engine's). Steps are launched in order and collected in order; up to kMaxInFlight of them
 // lie between. Draws equal those of the CPU sampler for the same logits, but where a sum's rounding decides.
+// A row's draw does not depend on the other rows, and is the same each time.
+//
+// Two kernels a step, one more with bias or penalties (sampler_kernels.cu). Token histories of rows with
+// penalties travel to the device whole in each step, 4 bytes a token, beside the step's other work.
 class DeviceSampler {
  public:
   static constexpr int32_t kMaxInFlight = 2;
 
   explicit DeviceSampler(int32_t max_rows);
   ~DeviceSampler();
-  // Takes the memory that rows of this width need. Start-up only.
+  // Takes the memory that rows of this width (at most 2^19) need: 105 KB of device memory a row of 151,936.
+  // Start-up only.
   void reserve(int64_t vocab);
 
   // logits: [rows.size(), vocab] FP32 on the device; left as they are. Enqueues copies and kernels on the
   // stream; everything rows point to is copied before it returns. Throws CudaError; a row that nothing can be
   // drawn from (no finite logit, an empty mask) is reported by collect() as std::runtime_error, as the CPU
-  // sampler does.
+  // sampler does; its entry of drawn() is 0. Lists far beyond the usual (a mask and 1,024 penalised tokens a
+  // row) make the buffers grow, which waits for the device.
   void launch(const float* logits, int64_t vocab, std::span<const SamplingRow> rows, cudaStream_t stream);
   // The oldest step launched. Waits for it.
   std::vector<SampledToken> collect();
