@@ -1,5 +1,5 @@
 // y = W x for all formats: tensor cores straight from the weights' tiles for few rows, cuBLASLt for many.
-// x may come in one plane or two (activations.h).
+// x may come in one plane or two (activations.h); for SwiGlu in one.
 #pragma once
 #include <cstdint>
 

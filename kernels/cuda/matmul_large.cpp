@@ -281,7 +281,7 @@ void LargeMatmul::Impl::run_part(const WeightPart& part, const HalfRows& in, int
 // Gate rows i .. i + count and the up rows that belong to them, side by side in `product`.
 void LargeMatmul::Impl::run_swiglu(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens,
                                    const MatmulOut& out) {
-  CHECK(w.rows() % 2 == 0);
+  CHECK(w.rows() % 2 == 0 && in.low == nullptr);
   const int64_t half = w.rows() / 2;
   for (int64_t i = 0, count = 0; i < half; i += count) {
     const WeightPart &gate = part_of(w, i), &up = part_of(w, half + i);
@@ -302,16 +302,17 @@ void LargeMatmul::Impl::run_swiglu(const CudaMatrix& w, const HalfRows& in, int3
     const int64_t up_column = one_call ? count : round_up(count, 4);
     g.rows = one_call ? 2 * count : count;
     g.depth = round_up(w.cols(), 8);
+    g.b = {in.rows, in.stride};
     g.num_tokens = num_tokens;
     g.c = {product.data(), round_up(up_column + count, 4)};
     CHECK(g.c.stride * num_tokens <= static_cast<int64_t>(product.size()));
     const FloatRows gate_sums = g.c;
     float* up_sums = product.data() + up_column;
-    multiply_planes(g, in);
+    multiply(g);
     if (!one_call) {
       g.a = up_rows;
       g.c.data = up_sums;
-      multiply_planes(g, in);
+      multiply(g);
     }
     swiglu_rows(gate_sums, up_sums, count, num_tokens, in.scale, {out.data + i, out.stride}, out.row_max,
                 stream);

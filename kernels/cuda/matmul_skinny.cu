@@ -63,7 +63,7 @@ bool pairs_up(const CudaMatrix& w) {
 
 void run(const CudaMatrix& w, Args args, cudaStream_t stream) {
   if (args.epilogue == Epilogue::SwiGlu) {
-    CHECK(pairs_up(w));
+    CHECK(pairs_up(w) && args.in.low == nullptr);
     args.part = w.parts()[0];
     args.up_row = args.out_rows = w.rows() / 2;
     return launch_part(args, stream);

@@ -39,22 +39,20 @@ struct Args {
 
 // What the n-tile columns of tokens (or pairs) begin .. end read and write. In two planes, columns 2 i and
 // 2 i + 1 are token i's high and low one.
+template <bool kTwoPlanes>
 struct Columns {
   const Args& args;
   int begin, end;
-  __device__ bool two_planes() const { return args.in.low != nullptr; }
-  __device__ int token(int column) const { return begin + (column >> static_cast<int>(two_planes())); }
+  __device__ int token(int column) const { return begin + (kTwoPlanes ? column / 2 : column); }
   __device__ int input_row(int column) const {
     return args.input_row(min(token(column), end - 1));  // beyond the end: any row, its result is dropped
   }
   __device__ const __half* input(int column) const {
-    const __half* const plane = two_planes() && column % 2 == 1 ? args.in.low : args.in.rows;
+    const __half* const plane = kTwoPlanes && column % 2 == 1 ? args.in.low : args.in.rows;
     return plane + input_row(column) * args.in.stride;
   }
   // Whether a result is made of this column (and, in two planes, of the next).
-  __device__ bool there(int column) const {
-    return token(column) < end && !(two_planes() && column % 2 == 1);
-  }
+  __device__ bool there(int column) const { return token(column) < end && !(kTwoPlanes && column % 2 == 1); }
   __device__ int output_row(int column) const { return args.output_row(token(column)); }
 };
 
@@ -198,7 +196,7 @@ __device__ inline int value_row(int lane, int i) { return lane / 4 + 8 * (i / 2)
 __device__ inline int value_column(int lane, int n, int i) { return 8 * n + 2 * (lane % 4) + i % 2; }
 
 // kPaired: SwiGLU, two row tiles a CTA and twice the warps.
-template <class Format, int NT, bool kPaired>
+template <class Format, int NT, bool kPaired, bool kTwoPlanes>
 __global__ void __launch_bounds__(32 * kWarps * (kPaired ? 2 : 1)) kernel(const Args args) {
   constexpr int kTiles = kPaired ? 2 : 1;
   extern __shared__ float partial_sums[];  // [kTiles][kWarps][4 NT][32]
@@ -211,10 +209,9 @@ __global__ void __launch_bounds__(32 * kWarps * (kPaired ? 2 : 1)) kernel(const 
   const int64_t row_tile = blockIdx.x + (half == 1 ? args.up_row / kTileRows : 0);
   const Format format(args.part, expert, row_tile);
 
-  const bool two_planes = args.in.low != nullptr;
-  const int step = two_planes ? 4 * NT : 8 * NT;
-  for (int begin = first; begin < last; begin += step) {
-    const Columns columns{args, begin, last};
+  constexpr int kStep = kTwoPlanes ? 4 * NT : 8 * NT;
+  for (int begin = first; begin < last; begin += kStep) {
+    const Columns<kTwoPlanes> columns{args, begin, last};
     const __half* x[NT];
 #pragma unroll
     for (int n = 0; n < NT; ++n) x[n] = columns.input(8 * n + lane / 4);
@@ -237,7 +234,7 @@ __global__ void __launch_bounds__(32 * kWarps * (kPaired ? 2 : 1)) kernel(const 
       for (int tile = 0; tile < kTiles; ++tile) {
 #pragma unroll
         for (int w = 0; w < kWarps; ++w) y[tile] += partial[tile][w][4 * n + i][value_lane];
-        if (two_planes) {  // the next column is the next value of the same lane
+        if constexpr (kTwoPlanes) {  // the next column is the next value of the same lane
           float low = 0.0f;
 #pragma unroll
           for (int w = 0; w < kWarps; ++w) low += partial[tile][w][4 * n + i + 1][value_lane];
@@ -255,7 +252,7 @@ __global__ void __launch_bounds__(32 * kWarps * (kPaired ? 2 : 1)) kernel(const 
         *out = args.epilogue == Epilogue::Add ? *out + y[0] : y[0];
       }
     }
-    if (begin + step < last) __syncthreads();  // before the sums are overwritten
+    if (begin + kStep < last) __syncthreads();  // before the sums are overwritten
   }
 }
 
@@ -264,17 +261,23 @@ template <class Format, int NT>
 void launch(const Args& args, cudaStream_t stream) {
   const dim3 grid(static_cast<unsigned>((args.out_rows + kTileRows - 1) / kTileRows),
                   args.pairs.offsets != nullptr ? static_cast<unsigned>(args.pairs.num_experts) : 1u);
-  const auto start = [&]<bool kPaired>() {
+  const auto start = [&]<bool kPaired, bool kTwoPlanes>() {
     constexpr int kTiles = kPaired ? 2 : 1,
                   kShared = kTiles * kWarps * NT * 4 * 32 * static_cast<int>(sizeof(float));
     [[maybe_unused]] static const bool raised = [] {  // beyond 48 KB only on demand
-      CUDA_CHECK(cudaFuncSetAttribute(kernel<Format, NT, kPaired>,
+      CUDA_CHECK(cudaFuncSetAttribute(kernel<Format, NT, kPaired, kTwoPlanes>,
                                       cudaFuncAttributeMaxDynamicSharedMemorySize, kShared));
       return true;
     }();
-    kernel<Format, NT, kPaired><<<grid, 32 * kWarps * kTiles, kShared, stream>>>(args);
+    kernel<Format, NT, kPaired, kTwoPlanes><<<grid, 32 * kWarps * kTiles, kShared, stream>>>(args);
   };
-  args.epilogue == Epilogue::SwiGlu ? start.template operator()<true>() : start.template operator()<false>();
+  if (args.epilogue == Epilogue::SwiGlu) {
+    start.template operator()<true, false>();
+  } else if (args.in.low == nullptr) {
+    start.template operator()<false, false>();
+  } else {
+    start.template operator()<false, true>();
+  }
   CUDA_CHECK_LAUNCH();
 }
 

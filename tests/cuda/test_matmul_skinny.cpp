@@ -105,33 +105,18 @@ TEST_CASE("a second plane of zeros changes no bit", "[cuda][matmul_skinny]") {
   }
 }
 
-TEST_CASE("two planes are added and gated like one", "[cuda][matmul_skinny]") {
+TEST_CASE("products of two planes are added to what is there", "[cuda][matmul_skinny]") {
   NEEDS_CUDA_DEVICE();
   for (const DType type : {DType::F32, DType::F16, DType::Q6_K}) {
-    const RandomWeights weights(type, kRows, kCols, 1, 13, 0.2f), pairs(type, 2 * 96, kCols, 1, 17, 0.2f);
-    const std::vector<float> values = weights.dequantized(), pair_values = pairs.dequantized();
-    const auto w = upload(weights), gate_up = upload(pairs);
+    const RandomWeights weights(type, kRows, kCols, 1, 13, 0.2f);
+    const std::vector<float> values = weights.dequantized();
     const TestRows in(21, kCols, 19, {-11, -13}, true);
-    const std::vector<float> sums = run_skinny(*w, in.view(), 21, Epilogue::Add, 3.0f);
-    const auto gated = poisoned<float>(21 * 96);
-    matmul_skinny(*gate_up, in.view(), 21, Epilogue::SwiGlu, {gated.data(), 96, nullptr}, nullptr);
-    const std::vector<float> h = to_host(gated);
+    const std::vector<float> sums = run_skinny(*upload(weights), in.view(), 21, Epilogue::Add, 3.0f);
     for (int32_t t = 0; t < 21; ++t) {
       INFO(format_info(type).name << ", token " << t);
       std::vector<double> want = product(values, in, t);
       for (double& y : want) y += 3.0;
       CHECK(row_error(std::span(sums).subspan(static_cast<size_t>(t * kRows), kRows), want) < kTolerance);
-      std::vector<double> hidden;
-      for (size_t i = 0; i < 96; ++i) {
-        double gate = 0.0, up = 0.0;
-        for (int64_t c = 0; c < kCols; ++c) {
-          const auto column = static_cast<size_t>(c);
-          gate += static_cast<double>(pair_values[i * kCols + column]) * in.value(t, c);
-          up += static_cast<double>(pair_values[(96 + i) * kCols + column]) * in.value(t, c);
-        }
-        hidden.push_back(gate / (1.0 + std::exp(-gate)) * up);
-      }
-      CHECK(row_error(std::span(h).subspan(static_cast<size_t>(t * 96), 96), hidden) < 2 * kTolerance);
     }
   }
 }
