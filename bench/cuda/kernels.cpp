@@ -75,11 +75,18 @@ struct Shape {
   const char* name;
   int64_t rows, cols;
   bool swiglu;
+  const char* two_planes = nullptr;  // the product's name where it reads rows in two planes; nullptr: never
 };
 constexpr Shape kShapes[] = {
-    {"0.5B qkv", 1152, 896, false},  {"0.5B out", 896, 896, false},        {"0.5B gate_up", 9728, 896, true},
-    {"0.5B down", 896, 4864, false}, {"0.5B lm_head", 151936, 896, false}, {"7B qkv", 4608, 3584, false},
-    {"7B out", 3584, 3584, false},   {"7B gate_up", 37888, 3584, true},    {"7B down", 3584, 18944, false},
+    {"0.5B qkv", 1152, 896, false, "0.5B qkv, two planes"},
+    {"0.5B out", 896, 896, false},
+    {"0.5B gate_up", 9728, 896, true},
+    {"0.5B down", 896, 4864, false},
+    {"0.5B lm_head", 151936, 896, false, "0.5B lm_head, two planes"},
+    {"7B qkv", 4608, 3584, false, "7B qkv, two planes"},
+    {"7B out", 3584, 3584, false},
+    {"7B gate_up", 37888, 3584, true},
+    {"7B down", 3584, 18944, false},
 };
 
 // A matrix in `copies` places, together larger than the cache. Random words: times do not depend on values.
@@ -106,15 +113,19 @@ struct Rows {
   Rows(int64_t num_rows, int64_t width)
       : half(DeviceBuffer<__half>::zeroed(static_cast<size_t>(num_rows * padded_width(width)))),
         scale(DeviceBuffer<float>::zeroed(static_cast<size_t>(num_rows))),
+        low(DeviceBuffer<__half>::zeroed(half.size())),
         stride(padded_width(width)) {
     std::vector<__half> values(half.size());
     for (size_t i = 0; i < values.size(); ++i)
       values[i] = __float2half(static_cast<float>(i * 2654435761u % 2001) - 1000.0f);
     CUDA_CHECK(cudaMemcpy(half.data(), values.data(), half.bytes(), cudaMemcpyHostToDevice));
   }
-  HalfRows in() const { return {half.data(), scale.data(), stride}; }
+  HalfRows in(bool two_planes = false) const {
+    return {half.data(), scale.data(), stride, two_planes ? low.data() : nullptr};
+  }
   DeviceBuffer<__half> half;
   DeviceBuffer<float> scale;
+  DeviceBuffer<__half> low;
   int64_t stride;
 };
 
@@ -131,17 +142,24 @@ void bench_matmul(Bench& bench, std::vector<int> row_counts, bool large) {
       const MatmulOut to{out.data(), shape.swiglu ? shape.rows / 2 : shape.rows, row_max.data()};
       if (large) bench.large.reserve(shape.rows);
       for (const int rows : row_counts) {
-        const double us = bench.time(weights.count(), [&](int i) {
-          if (large) {
-            bench.large.run(weights.at(i), x.in(), rows, epilogue, to);
-          } else {
-            matmul_skinny(weights.at(i), x.in(), rows, epilogue, to, bench.stream.get());
-          }
-        });
-        const auto elements = static_cast<double>(shape.rows * shape.cols);
-        const double bytes = static_cast<double>(format_bytes(dtype, shape.rows * shape.cols)) +
-                             rows * static_cast<double>(shape.cols * 2 + to.stride * 4);
-        bench.report(format_info(dtype).name, shape.name, rows, us, bytes, 2 * elements * rows);
+        for (const bool two_planes : {false, true}) {
+          if (two_planes && shape.two_planes == nullptr) continue;
+          const HalfRows in = x.in(two_planes);
+          const double us = bench.time(weights.count(), [&](int i) {
+            if (large) {
+              bench.large.run(weights.at(i), in, rows, epilogue, to);
+            } else {
+              matmul_skinny(weights.at(i), in, rows, epilogue, to, bench.stream.get());
+            }
+          });
+          const auto elements = static_cast<double>(shape.rows * shape.cols);
+          const double planes = two_planes ? 2 : 1;
+          const double bytes =
+              static_cast<double>(format_bytes(dtype, shape.rows * shape.cols)) +
+              rows * (planes * static_cast<double>(shape.cols * 2) + static_cast<double>(to.stride * 4));
+          bench.report(format_info(dtype).name, two_planes ? shape.two_planes : shape.name, rows, us, bytes,
+                       planes * 2 * elements * rows);
+        }
       }
     }
   }
