@@ -1,6 +1,6 @@
 // Speed of the CUDA kernels on the shapes of Qwen2.5-0.5B and 7B, each as a share of what this GPU can do.
 //
-//   bench_cuda_kernels [matmul|large|attention|small|sampler ...]     nothing: all
+//   bench_cuda_kernels [matmul|wide|large|attention|small|sampler ...]     nothing: all
 //
 // A figure is the median over replays of a graph that runs the kernel many times over rotating weights,
 // larger together than the L2 cache, so that weights come from memory as they do in use. Bytes are what must
@@ -15,6 +15,7 @@
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/matmul.h"
+#include "kernels/cuda/matmul_wide.h"
 #include "kernels/cuda/sampler.h"
 #include "kernels/cuda/step_buffers.h"
 #include "kernels/yardstick.h"
@@ -29,6 +30,7 @@ constexpr int kReplays = 9;
 struct Bench {
   Stream stream = make_stream();
   WeightUploader uploader{stream.get()};
+  WideMatmul wide{stream.get()};
   LargeMatmul large{2048, size_t{128} << 20, stream.get()};
   double bytes_per_second = 0, flops = 0;  // what the GPU can do
 
@@ -129,7 +131,9 @@ struct Rows {
   int64_t stride;
 };
 
-void bench_matmul(Bench& bench, std::vector<int> row_counts, bool large) {
+enum class Product { Skinny, Wide, Large };
+
+void bench_matmul(Bench& bench, std::vector<int> row_counts, Product product) {
   for (const DType dtype : {DType::F16, DType::Q8_0, DType::Q4_K, DType::Q6_K, DType::Q5_0}) {
     for (const Shape& shape : kShapes) {
       if (format_info(dtype).block_elements == 256 && shape.cols % 256 != 0) continue;
@@ -140,14 +144,17 @@ void bench_matmul(Bench& bench, std::vector<int> row_counts, bool large) {
       const DeviceBuffer<uint32_t> row_max = DeviceBuffer<uint32_t>::zeroed(static_cast<size_t>(most));
       const Epilogue epilogue = shape.swiglu ? Epilogue::SwiGlu : Epilogue::Store;
       const MatmulOut to{out.data(), shape.swiglu ? shape.rows / 2 : shape.rows, row_max.data()};
-      if (large) bench.large.reserve(shape.rows);
+      if (product == Product::Large) bench.large.reserve(shape.rows);
+      if (product == Product::Wide && !WideMatmul::serves(weights.at(0), epilogue)) continue;
       for (const int rows : row_counts) {
         for (const bool two_planes : {false, true}) {
           if (two_planes && shape.two_planes == nullptr) continue;
           const HalfRows in = x.in(two_planes);
           const double us = bench.time(weights.count(), [&](int i) {
-            if (large) {
+            if (product == Product::Large) {
               bench.large.run(weights.at(i), in, rows, epilogue, to);
+            } else if (product == Product::Wide) {
+              bench.wide.run(weights.at(i), in, rows, epilogue, to);
             } else {
               matmul_skinny(weights.at(i), in, rows, epilogue, to, bench.stream.get());
             }
@@ -298,8 +305,9 @@ int run(const std::vector<std::string>& wanted) {
   bench.flops = yardstick.gemm_flops.value_or(0);
   std::printf("read bandwidth %.0f GB/s, FP16 GEMM %.0f TFLOP/s\n", bench.bytes_per_second * 1e-9,
               bench.flops * 1e-12);
-  if (asked("matmul")) bench_matmul(bench, {1, 8, 32, 64}, false);
-  if (asked("large")) bench_matmul(bench, {128, 512, 2048}, true);
+  if (asked("matmul")) bench_matmul(bench, {1, 8, 16}, Product::Skinny);
+  if (asked("wide")) bench_matmul(bench, {32, 64, 128}, Product::Wide);
+  if (asked("large")) bench_matmul(bench, {32, 64, 128, 512, 2048}, Product::Large);
   if (asked("attention")) bench_attention(bench);
   if (asked("small")) bench_small(bench);
   if (asked("sampler")) bench_sampler(bench);

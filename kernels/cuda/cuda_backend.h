@@ -11,6 +11,7 @@
 #include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/kv_cache.h"
 #include "kernels/cuda/matmul.h"
+#include "kernels/cuda/matmul_wide.h"
 #include "kernels/cuda/moe.h"
 #include "kernels/cuda/sampler.h"
 #include "kernels/cuda/step_buffers.h"
@@ -52,8 +53,7 @@ struct CudaActivation : DeviceActivation {
 };
 
 // All work goes to one stream; only collect() and the inspection calls wait. A token's result is the same
-// bits alone and in any step of at most kMaxSkinnyRows tokens; larger steps go through cuBLASLt and differ by
-// rounding.
+// bits alone and in any step of at most 16 tokens; larger steps sum in other orders and differ by rounding.
 class CudaBackend final : public Backend {
  public:
   // Throws CudaError when the device can't be used.
@@ -130,6 +130,7 @@ class CudaBackend final : public Backend {
   std::unique_ptr<WeightUploader> uploader_;  // while weights come
   StepBuffers step_buffers_;
   StepGraphs graphs_;
+  WideMatmul wide_;
   LargeMatmul large_;
   DeviceSampler sampler_;
   AttentionWorkspace attention_workspace_;

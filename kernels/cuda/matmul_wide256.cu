@@ -1,0 +1,12 @@
+// Wide products of the formats with super-blocks of 256.
+#include "kernels/cuda/matmul_wide.cuh"
+
+namespace qwend::cuda::wide {
+
+void launch_blocks_of_256(const Args& args, dim3 grid, cudaStream_t stream) {
+  with_block_format(args.part.dtype, [&]<class F>() {
+    if constexpr (F::kBlock == 256) launch<F>(args, grid, stream);
+  });
+}
+
+}  // namespace qwend::cuda::wide

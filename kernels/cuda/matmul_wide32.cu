@@ -1,0 +1,12 @@
+// Wide products of the formats with blocks of 32.
+#include "kernels/cuda/matmul_wide.cuh"
+
+namespace qwend::cuda::wide {
+
+void launch_blocks_of_32(const Args& args, dim3 grid, cudaStream_t stream) {
+  with_block_format(args.part.dtype, [&]<class F>() {
+    if constexpr (F::kBlock == 32) launch<F>(args, grid, stream);
+  });
+}
+
+}  // namespace qwend::cuda::wide
