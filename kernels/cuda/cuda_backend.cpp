@@ -182,9 +182,13 @@ bool CudaBackend::begin_step(const StepInput& input, uint64_t program) {
   if (!timers_.empty())
     CUDA_CHECK(cudaEventRecord(timers_[steps_begun_++ % kTimers].begin.get(), stream_.get()));
   step_ = step_buffers_.upload(input, shape_, stream_.get());
+  step_program_ = program;
   program_ = 0;
   switch (plan) {
-    case StepGraphs::Plan::Replay: graphs_.replay(program, shape_); return true;
+    case StepGraphs::Plan::Replay:
+      graphs_.replay(program, shape_);
+      vocab_ = program_vocab_;
+      return true;
     case StepGraphs::Plan::Record:
       program_ = program;
       graphs_.begin_recording();
@@ -350,9 +354,10 @@ void CudaBackend::logits(const DeviceVector& norm, float eps, const DeviceMatrix
                          const DeviceActivation& x) {
   if (step_.num_logit_rows > 0) {
     ensure_logits(output.rows());
+    if (step_program_ != 0) program_vocab_ = vocab_;
     // Log-probabilities come from here directly. Few rows: the product reads weights, a second plane is
     // cheap.
-    const Planes planes = step_.num_logit_rows <= kMaxSkinnyRows ? Planes::Two : Planes::One;
+    const Planes planes = step_.num_logit_rows <= kFewRows ? Planes::Two : Planes::One;
     const HalfRows normed = normalise(norm, eps, x, step_.logit_rows, step_.num_logit_rows, planes);
     matmul(weights(output), normed, step_.num_logit_rows, Epilogue::Store, {logits_.data(), vocab_, nullptr});
   }

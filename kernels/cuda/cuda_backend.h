@@ -148,6 +148,8 @@ class CudaBackend final : public Backend {
 
   DeviceStep step_{};
   StepShape shape_;
+  uint64_t step_program_ = 0;  // that the caller named
+  int64_t program_vocab_ = 0;  // width of the logits of such steps, which a replayed one finds again
   uint64_t program_ = 0;       // of the step that is being recorded
   std::vector<Timer> timers_;  // [kTimers], or none
   size_t steps_begun_ = 0, steps_collected_ = 0;

@@ -131,48 +131,76 @@ struct HalfFormat {
   }
 };
 
-// Adds the products of one tile to sums[NT][4] (rows g: 0, 1; g + 8: 2, 3).
-template <class Format, int NT>
-__device__ void add_tile(const typename Format::Share& share, const __half* const (&x)[NT], int64_t tile,
-                         int c, float (&sums)[NT][4]) {
+// Adds the products of one tile to sums[NT][4] (rows g: 0, 1; g + 8: 2, 3). activations(n, s, b): the B
+// fragment of n-tile n for step s.
+template <class Format, int NT, class Activations>
+__device__ void add_tile(const typename Format::Share& share, Activations&& activations,
+                         float (&sums)[NT][4]) {
   constexpr uint32_t kOnes[4] = {0x3c003c00u, 0x3c003c00u, 0x3c003c00u, 0x3c003c00u};
-  float group[NT][4],
-      total[NT][4];  // of the group of columns that shares a scale; total: sums of activations
+  constexpr int kSteps = Format::kStepsPerGroup;
 #pragma unroll
-  for (int s = 0; s < 4; ++s) {
-    if (Format::kScaled && s % Format::kStepsPerGroup == 0) {
+  for (int group = 0; group < 4 / kSteps; ++group) {
+    uint32_t a[kSteps][4];
 #pragma unroll
-      for (int n = 0; n < NT; ++n) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) group[n][i] = total[n][i] = 0.0f;
-      }
-    }
-    uint32_t a[4];
-    Format::fragment(share, s, a);
+    for (int i = 0; i < kSteps; ++i) Format::fragment(share, group * kSteps + i, a[i]);
+    const float scale[2] = {Format::scale(share, 0, group * kSteps), Format::scale(share, 1, group * kSteps)};
+    const float minimum[2] = {Format::minimum(share, 0, group * kSteps),
+                              Format::minimum(share, 1, group * kSteps)};
 #pragma unroll
     for (int n = 0; n < NT; ++n) {
-      uint32_t b[2];
-      Format::activations(x[n] + tile * kTileCols, s, c, b);
-      mma_f16(Format::kScaled ? group[n] : sums[n], a, b);
-      if constexpr (Format::kHasMin) mma_f16(total[n], kOnes, b);
-    }
-    if (Format::kScaled && (s + 1) % Format::kStepsPerGroup == 0) {
-      const float scale0 = Format::scale(share, 0, s), scale1 = Format::scale(share, 1, s);
-      const float min0 = Format::minimum(share, 0, s), min1 = Format::minimum(share, 1, s);
+      float product[4] = {}, total[4] = {};  // of the columns that share a scale; total: sums of activations
 #pragma unroll
-      for (int n = 0; n < NT; ++n) {
+      for (int i = 0; i < kSteps; ++i) {
+        uint32_t b[2];
+        activations(n, group * kSteps + i, b);
+        mma_f16(Format::kScaled ? product : sums[n], a[i], b);
+        if constexpr (Format::kHasMin) mma_f16(total, kOnes, b);
+      }
+      if constexpr (Format::kScaled) {
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-          sums[n][i] = fmaf(i < 2 ? scale0 : scale1, group[n][i], sums[n][i]);
-          if constexpr (Format::kHasMin) sums[n][i] = fmaf(-(i < 2 ? min0 : min1), total[n][i], sums[n][i]);
+          sums[n][i] = fmaf(scale[i / 2], product[i], sums[n][i]);
+          if constexpr (Format::kHasMin) sums[n][i] = fmaf(-minimum[i / 2], total[i], sums[n][i]);
         }
       }
     }
   }
 }
 
+// What a warp needs of one 64-column tile. With few tokens their fragments come along with the weights:
+// fetched only when they are used, they cost a round trip to L2 a tile, which is most of a small matrix's
+// time.
+template <class Format, int NT, bool kAhead>
+struct Work {
+  typename Format::Share weights;
+  uint32_t b[kAhead ? NT : 1][4][2];
+
+  __device__ void load(const Format& format, const __half* const (&x)[NT], int64_t tile, int lane) {
+    format.load(tile, lane, weights);
+    if constexpr (kAhead) {
+#pragma unroll
+      for (int n = 0; n < NT; ++n) {
+#pragma unroll
+        for (int s = 0; s < 4; ++s) Format::activations(x[n] + tile * kTileCols, s, lane % 4, b[n][s]);
+      }
+    }
+  }
+  __device__ void add(const __half* const (&x)[NT], int64_t tile, int lane, float (&sums)[NT][4]) const {
+    add_tile<Format, NT>(
+        weights,
+        [&](int n, int s, uint32_t(&fragment)[2]) {
+          if constexpr (kAhead) {
+            fragment[0] = b[n][s][0], fragment[1] = b[n][s][1];
+          } else {
+            Format::activations(x[n] + tile * kTileCols, s, lane % 4, fragment);
+          }
+        },
+        sums);
+  }
+};
+
 // Sums of 16 rows and 8 NT columns over this warp's tiles.
-template <class Format, int NT>
+template <class Format, int NT, bool kAhead>
 __device__ void multiply(const Format& format, int64_t col_tiles, const __half* const (&x)[NT], int warp,
                          int lane, float (&sums)[NT][4]) {
 #pragma unroll
@@ -181,12 +209,12 @@ __device__ void multiply(const Format& format, int64_t col_tiles, const __half* 
     for (int i = 0; i < 4; ++i) sums[n][i] = 0.0f;
   }
   if (warp >= col_tiles) return;
-  typename Format::Share now, next;  // the next tile is on its way while this one is computed
-  format.load(warp, lane, now);
+  Work<Format, NT, kAhead> now, next;  // the next tile is on its way while this one is computed
+  now.load(format, x, warp, lane);
 #pragma unroll 1
   for (int64_t tile = warp; tile < col_tiles; tile += kWarps) {
-    if (tile + kWarps < col_tiles) format.load(tile + kWarps, lane, next);
-    add_tile<Format, NT>(now, x, tile, lane % 4, sums);
+    if (tile + kWarps < col_tiles) next.load(format, x, tile + kWarps, lane);
+    now.add(x, tile, lane, sums);
     now = next;
   }
 }
@@ -225,7 +253,10 @@ __global__ void __launch_bounds__(32 * kWarps * (kPaired ? 2 : 1)) kernel(const 
 #pragma unroll
     for (int n = 0; n < NT; ++n) x[n] = columns.input(8 * n + lane / 4);
     float sums[NT][4];
-    multiply<Format, NT>(format, args.part.col_tiles(), x, warp, lane, sums);
+    // Q4_K gate and up of 7B: 47 us with fragments as they are used, 65 us ahead (98 registers: one CTA a
+    // multiprocessor).
+    constexpr bool kAhead = NT <= 2 && !(kPaired && Format::kHasMin);
+    multiply<Format, NT, kAhead>(format, args.part.col_tiles(), x, warp, lane, sums);
 #pragma unroll
     for (int n = 0; n < NT; ++n) {
 #pragma unroll
@@ -243,7 +274,7 @@ __global__ void __launch_bounds__(32 * kWarps * (kPaired ? 2 : 1)) kernel(const 
       for (int tile = 0; tile < kTiles; ++tile) {
 #pragma unroll
         for (int w = 0; w < kWarps; ++w) y[tile] += partial[tile][w][4 * n + i][value_lane];
-        if constexpr (kTwoPlanes) {  // the next column is the next value of the same lane
+        if (kTwoPlanes && i % 2 == 0) {  // the next column is the next value of the same lane
           float low = 0.0f;
 #pragma unroll
           for (int w = 0; w < kWarps; ++w) low += partial[tile][w][4 * n + i + 1][value_lane];

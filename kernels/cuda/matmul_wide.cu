@@ -35,6 +35,11 @@ void WideMatmul::run(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens
                      const MatmulOut& out) {
   CHECK(serves(w, epilogue) && num_tokens > 0 && num_tokens <= kMaxWideRows &&
         in.stride >= padded_width(w.cols()));
+  if (in.low != nullptr) {
+    CHECK(epilogue != Epilogue::SwiGlu);
+    run(w, {in.rows, in.scale, in.stride}, num_tokens, epilogue, out);
+    return run(w, {in.low, in.scale, in.stride}, num_tokens, Epilogue::Add, out);
+  }
   for (const WeightPart& part : w.parts()) {
     const bool paired = epilogue == Epilogue::SwiGlu;
     wide::Args args{part,

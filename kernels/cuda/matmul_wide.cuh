@@ -9,8 +9,7 @@
 
 #include "kernels/cuda/device_math.cuh"
 #include "kernels/cuda/matmul.h"
-#include "kernels/cuda/mma.cuh"
-#include "kernels/cuda/tile_format.cuh"
+#include "kernels/cuda/matmul_skinny.cuh"
 
 namespace qwend::cuda::wide {
 
@@ -43,69 +42,39 @@ __device__ void copy_activations(const Args& args, int64_t tile, uint4* stage) {
   }
 }
 
-template <class F, int NT>
-__device__ void add_tile(const TileShare<F>& share, const uint4* stage, int lane, float (&sums)[NT][4]) {
-  constexpr int kSteps = F::kGroup / 16;  // of 16 columns, to a group that shares a scale
-  constexpr uint32_t kOnes[4] = {0x3c003c00u, 0x3c003c00u, 0x3c003c00u, 0x3c003c00u};
-  const int g = lane / 4, c = lane % 4;
-#pragma unroll
-  for (int group = 0; group < 4 / kSteps; ++group) {
-    uint32_t a[kSteps][4];
-#pragma unroll
-    for (int i = 0; i < kSteps; ++i) expand<F>(share, group * kSteps + i, a[i]);
-    const float scale[2] = {tile_scale<F>(share, 0, group), tile_scale<F>(share, 1, group)};
-    const float minimum[2] = {tile_min<F>(share, 0, group), tile_min<F>(share, 1, group)};
-#pragma unroll
-    for (int n = 0; n < NT; ++n) {
-      float product[4] = {}, total[4] = {};  // total: sums of activations, for the minima
-#pragma unroll
-      for (int i = 0; i < kSteps; ++i) {
-        const int s = group * kSteps + i;
-        const uint2 v = reinterpret_cast<const uint2*>(stage + chunk_of(8 * n + g, 2 * s + c / 2))[c % 2];
-        const uint32_t b[2] = {v.x, v.y};
-        mma_f16(product, a[i], b);
-        if constexpr (F::kHasMin) mma_f16(total, kOnes, b);
-      }
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        sums[n][i] = fmaf(scale[i / 2], product[i], sums[n][i]);
-        if constexpr (F::kHasMin) sums[n][i] = fmaf(-minimum[i / 2], total[i], sums[n][i]);
-      }
-    }
-  }
-}
-
 // Sums of this warp's 16 rows over tiles begin .. end.
 template <class F, int NT>
 __device__ void multiply(const Args& args, int64_t row_tile, int64_t begin, int64_t end, uint4* ring,
                          float (&sums)[NT][4]) {
-  using T = TileFormat<F>;
+  using Format = skinny::Blocks<F>;
   constexpr int kStage = 8 * NT * 8;  // chunks
-  const int lane = threadIdx.x % 32;
-  const std::byte* const tiles = args.part.data + row_tile * args.part.col_tiles() * T::kBytes;
-  const std::byte* const supers =
-      args.part.supers + row_tile * (args.part.cols / 256) * kTileRows * T::kSuperBytes;
-  const auto load = [&](int64_t tile, TileShare<F>& share) {
-    load_share<F>(tiles + tile * T::kBytes, supers + tile / 4 * kTileRows * T::kSuperBytes, lane, share);
-  };
+  const int lane = threadIdx.x % 32, g = lane / 4, c = lane % 4;
+  const Format format(args.part, 0, row_tile);
 #pragma unroll
   for (int stage = 0; stage < kStages - 1; ++stage) {
     if (begin + stage < end) copy_activations<NT>(args, begin + stage, ring + stage * kStage);
     copy_async_commit();
   }
   TileShare<F> now, next;
-  load(begin, now);
+  format.load(begin, lane, now);
 #pragma unroll 1
   for (int64_t tile = begin; tile < end; ++tile) {
     const int at = static_cast<int>(tile - begin);
-    if (tile + 1 < end) load(tile + 1, next);
+    if (tile + 1 < end) format.load(tile + 1, lane, next);
     copy_async_wait<kStages - 2>();
     __syncthreads();  // the stage is there for all warps, and all are done with the one before
     if (tile + kStages - 1 < end) {
       copy_activations<NT>(args, tile + kStages - 1, ring + (at + kStages - 1) % kStages * kStage);
     }
     copy_async_commit();
-    add_tile<F, NT>(now, ring + at % kStages * kStage, lane, sums);
+    const uint4* const stage = ring + at % kStages * kStage;
+    skinny::add_tile<Format, NT>(
+        now,
+        [&](int n, int s, uint32_t(&b)[2]) {
+          const uint2 v = reinterpret_cast<const uint2*>(stage + chunk_of(8 * n + g, 2 * s + c / 2))[c % 2];
+          b[0] = v.x, b[1] = v.y;
+        },
+        sums);
     now = next;
   }
   copy_async_wait<0>();

@@ -18,7 +18,8 @@ class WideMatmul {
   explicit WideMatmul(cudaStream_t stream);
   // Block formats only; SwiGlu as skinny_serves() says, with rows / 2 a multiple of 64.
   static bool serves(const CudaMatrix& w, Epilogue epilogue);
-  // Requires serves() and num_tokens <= kMaxWideRows.
+  // Requires serves() and num_tokens <= kMaxWideRows; SwiGlu: one plane. A second plane is a second pass over
+  // the weights.
   void run(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, Epilogue epilogue,
            const MatmulOut& out);
 
