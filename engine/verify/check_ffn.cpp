@@ -59,8 +59,24 @@ void LayerCheck::check_dense_ffn(StepShape& shape, const LayerTruth& truth,
       values_text(got.row(worst.row), out.row(worst.row));
 }
 
-// Where the last expert chosen and the first one left out are closer than the device's rounding, both choices
-// are right and lead to different outputs: those tokens are left out.
+// Tokens whose last expert chosen and first one left out are closer than the device's rounding: both choices
+// are right and lead to different outputs.
+std::vector<int32_t> LayerCheck::near_ties(const Rows& router) const {
+  std::vector<int32_t> tied;
+  const auto used = static_cast<size_t>(config_.moe.num_used);
+  if (used >= static_cast<size_t>(router.width)) return tied;
+  for (int64_t t = 0; t < router.count(); ++t) {
+    std::vector<float> sorted(router.row(t).begin(), router.row(t).end());
+    std::ranges::sort(sorted, std::greater<>());
+    // What the tolerance leaves to one logit, for each of the two, and as much again.
+    const double one = info(Stage::Router).tolerance(subject_.numerics) * norm(router.row(t)) /
+                       std::sqrt(static_cast<double>(router.width));
+    if (sorted[used - 1] - sorted[used] < 4 * one) tied.push_back(static_cast<int32_t>(t));
+  }
+  return tied;
+}
+
+// Near ties are left out.
 void LayerCheck::check_moe_ffn(StepShape& shape, const LayerTruth& truth, const Rows& all_router) {
   const Rows x = shape.of(truth.mid), out = shape.of(truth.out), router = shape.of(all_router);
   const Rows got_router = subject_.device.logits(*weights_->ffn_norm, *weights_->router, shape.batch, x);
@@ -68,17 +84,7 @@ void LayerCheck::check_moe_ffn(StepShape& shape, const LayerTruth& truth, const 
   subject_.record(Stage::Router, worst_router, router.count(), &shape, layer_, "ffn_gate_inp.weight")
       .detail += values_text(got_router.row(worst_router.row), router.row(worst_router.row));
 
-  std::vector<int32_t> tied;
-  for (int64_t t = 0; t < router.count(); ++t) {
-    std::vector<float> sorted(router.row(t).begin(), router.row(t).end());
-    std::ranges::sort(sorted, std::greater<>());
-    const auto used = static_cast<size_t>(config_.moe.num_used);
-    if (used >= sorted.size()) break;
-    // What the tolerance leaves to one logit, for each of the two, and as much again.
-    const double one = info(Stage::Router).tolerance(subject_.numerics) * norm(router.row(t)) /
-                       std::sqrt(static_cast<double>(router.width));
-    if (sorted[used - 1] - sorted[used] < 4 * one) tied.push_back(static_cast<int32_t>(t));
-  }
+  const std::vector<int32_t> tied = near_ties(router);
   const Rows got = subject_.device.moe_ffn(moe_ffn_op(*weights_, config_), shape.batch, x);
   check_update(Stage::FfnOutput, shape, "ffn_down_exps.weight", got, out, x, tied);
   Rows comparable = got;

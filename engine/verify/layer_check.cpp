@@ -63,6 +63,7 @@ Rows LayerCheck::run(int32_t layer, const LayerWeights& weights, const Rows& x, 
   layer_ = layer;
   weights_ = &subject_.model.layer(layer);
   Batch& batch = subject_.whole.batch;
+  torn_.resize(static_cast<size_t>(own.count()));
   own = subject_.device.layer(*weights_, subject_.model.rope(), layer, batch, own);
 
   const LayerTruth truth = compute_truth(weights, x);
@@ -78,11 +79,20 @@ Rows LayerCheck::run(int32_t layer, const LayerWeights& weights, const Rows& x, 
     check_norm_by_logits(Stage::FfnNorm, layer, "ffn_norm.weight", *weights_->ffn_norm, ffn_norm, truth.mid);
     const Rows router = subject_.reference.logits(*weights.ffn_norm, *weights.router, batch, truth.mid);
     for (StepShape* shape : shapes()) check_moe_ffn(*shape, truth, router);
+    for (const int32_t t : near_ties(router)) torn_[static_cast<size_t>(t)] = true;
   } else {
     for (StepShape* shape : shapes()) check_dense_ffn(*shape, truth, ffn_norm);
   }
-  const Worst worst = relative_error(own, truth.out, own.width);
-  Outcome& outcome = subject_.record(Stage::Cumulative, worst, own.count(), &subject_.whole, layer);
+  Rows comparable = own;
+  int64_t left_out = 0;
+  for (int64_t t = 0; t < own.count(); ++t) {
+    if (!torn_[static_cast<size_t>(t)]) continue;
+    std::ranges::copy(truth.out.row(t), comparable.row(t).begin());
+    ++left_out;
+  }
+  const Worst worst = relative_error(comparable, truth.out, own.width);
+  Outcome& outcome =
+      subject_.record(Stage::Cumulative, worst, own.count() - left_out, &subject_.whole, layer);
   outcome.detail = values_text(own.row(worst.row), truth.out.row(worst.row));
   return truth.out;
 }

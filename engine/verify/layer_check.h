@@ -54,13 +54,15 @@ class LayerCheck {
   // check_ffn.cpp
   void check_projection(StepShape& shape, const LayerTruth& truth);
   void check_dense_ffn(StepShape& shape, const LayerTruth& truth, std::span<const float> norm);
+  std::vector<int32_t> near_ties(const Rows& router) const;
   void check_moe_ffn(StepShape& shape, const LayerTruth& truth, const Rows& router);
   void check_update(Stage stage, StepShape& shape, const char* tensor, const Rows& got, const Rows& want,
                     const Rows& before, std::span<const int32_t> skip);
 
   Subject& subject_;
   const ModelConfig& config_;
-  RopeTable unrotated_;            // all angles 0
+  std::vector<bool> torn_;  // tokens that a near tie of experts may have sent elsewhere, in any layer so far
+  RopeTable unrotated_;     // all angles 0
   std::vector<Matrix> selectors_;  // query rows of number i select the norm's output from i * H * hd on
   Matrix identity_;                // [2 D, D]: D rows twice, as gate and up
   int32_t layer_ = 0;

@@ -35,7 +35,7 @@ int32_t on_device(int32_t device) {
 }  // namespace
 
 CudaVector::CudaVector(std::span<const float> v) : memory(v.size()) {
-  CUDA_CHECK(cudaMemcpy(memory.data(), v.data(), memory.bytes(), cudaMemcpyHostToDevice));
+  copy_to_device(memory.data(), v.data(), memory.bytes());
 }
 
 HalfBuffer::HalfBuffer(int64_t num_rows, int64_t width, Planes planes)
@@ -432,8 +432,7 @@ void CudaBackend::write(DeviceActivation& a, int32_t token, std::span<const floa
     widen_rows(rows, a.width(), max_tokens_, to.values.data(), stream_.get());
   }
   wait();
-  CUDA_CHECK(
-      cudaMemcpy(to.values.data() + token * a.width(), row.data(), row.size_bytes(), cudaMemcpyHostToDevice));
+  copy_to_device(to.values.data() + token * a.width(), row.data(), row.size_bytes());
   to.has_values = true, to.has_half = false;
 }
 
@@ -454,7 +453,7 @@ std::vector<float> CudaBackend::read_rows(const DeviceMatrix& m, int64_t first, 
   std::iota(index.begin(), index.end(), static_cast<int32_t>(first));
   const DeviceBuffer<int32_t> rows(index.size());
   const DeviceBuffer<float> decoded(out.size());
-  CUDA_CHECK(cudaMemcpy(rows.data(), index.data(), rows.bytes(), cudaMemcpyHostToDevice));
+  copy_to_device(rows.data(), index.data(), rows.bytes());
   wait();
   gather_rows(weights(m), rows.data(), count, decoded.data(), m.cols(), stream_.get());
   wait();
@@ -487,8 +486,7 @@ void CudaBackend::write_kv(DeviceKvCache& kv, const KvPlace& at, const KvRow& ro
   const auto put = [&](const std::vector<float>& from, __half* to) {
     std::vector<__half> half(width);
     std::ranges::transform(from, half.begin(), [](float x) { return __float2half(x); });
-    CUDA_CHECK(cudaMemcpy(to + layer.offset(at.slot, at.kv_head), half.data(), width * sizeof(__half),
-                          cudaMemcpyHostToDevice));
+    copy_to_device(to + layer.offset(at.slot, at.kv_head), half.data(), width * sizeof(__half));
   };
   put(row.key, layer.keys);
   put(row.value, layer.values);

@@ -132,7 +132,7 @@ DeviceBuffer<float2> make_rope_table_on_device(const RopeTable& table, int32_t m
   DeviceBuffer<float2> angles(static_cast<size_t>(count));
   if (count == 0) return angles;
   const DeviceBuffer<double> inv_freq(table.inv_freq.size());
-  CUDA_CHECK(cudaMemcpy(inv_freq.data(), table.inv_freq.data(), inv_freq.bytes(), cudaMemcpyHostToDevice));
+  copy_to_device(inv_freq.data(), table.inv_freq.data(), inv_freq.bytes());
   constexpr int kThreads = 256;
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<uint32_t>(ceil_div<int64_t>(count, kThreads)));

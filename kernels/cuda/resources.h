@@ -7,6 +7,13 @@
 
 namespace qwend::cuda {
 
+// Returns when the bytes are on the device, for every stream: a plain cudaMemcpy from pageable memory, and
+// any cudaMemset, may still be on its way when it returns, and our streams don't wait for the default one.
+inline void copy_to_device(void* device, const void* host, size_t bytes) {
+  CUDA_CHECK(cudaMemcpy(device, host, bytes, cudaMemcpyHostToDevice));
+  CUDA_CHECK(cudaStreamSynchronize(nullptr));
+}
+
 // Device memory for `size` elements, zeroed or not as asked. Taken at start-up only, never in a step.
 template <class T>
 class DeviceBuffer {
@@ -17,7 +24,10 @@ class DeviceBuffer {
   }
   static DeviceBuffer zeroed(size_t size) {
     DeviceBuffer buffer(size);
-    if (size > 0) CUDA_CHECK(cudaMemset(buffer.data_, 0, size * sizeof(T)));
+    if (size > 0) {
+      CUDA_CHECK(cudaMemset(buffer.data_, 0, size * sizeof(T)));
+      CUDA_CHECK(cudaStreamSynchronize(nullptr));  // see copy_to_device()
+    }
     return buffer;
   }
   DeviceBuffer(DeviceBuffer&& other) noexcept { swap(other); }

@@ -33,7 +33,7 @@ inline bool device_found() {
 template <class T>
 cuda::DeviceBuffer<T> to_device(std::span<const T> values) {
   cuda::DeviceBuffer<T> buffer(values.size());
-  CUDA_CHECK(cudaMemcpy(buffer.data(), values.data(), values.size_bytes(), cudaMemcpyHostToDevice));
+  cuda::copy_to_device(buffer.data(), values.data(), values.size_bytes());
   return buffer;
 }
 template <class T>

@@ -16,11 +16,12 @@ namespace {
 template <class T>
 void put(const DeviceBuffer<T>& buffer, const std::vector<T>& values) {
   REQUIRE(values.size() <= buffer.size());
-  CUDA_CHECK(cudaMemcpy(buffer.data(), values.data(), values.size() * sizeof(T), cudaMemcpyHostToDevice));
+  copy_to_device(buffer.data(), values.data(), values.size() * sizeof(T));
 }
 template <class T>
 void poison(const DeviceBuffer<T>& buffer) {
   CUDA_CHECK(cudaMemset(buffer.data(), 0xff, buffer.bytes()));
+  CUDA_CHECK(cudaDeviceSynchronize());
 }
 
 struct Routed {

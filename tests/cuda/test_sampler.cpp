@@ -174,6 +174,8 @@ TEST_CASE("two steps in flight: a step penalises what the one before drew", "[cu
   for (size_t i = 0; i < kRows; ++i) {
     first.push_back(source.plain());
     first.back().row.temperature = i % 3 == 0 ? 0.0f : 1.0f;
+  }
+  for (size_t i = 0; i < kRows; ++i) {
     second.push_back(source.plain());
     source.add_penalties(second.back());
     second.back().row.presence_penalty = 3.0f;
