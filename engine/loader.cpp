@@ -42,11 +42,6 @@ ModelInfo describe(const gguf::File& file, const ModelConfig& config, const Chat
   return info;
 }
 
-void refuse_unsupported(const LoadSettings& settings, const Device& device) {
-  if (device.is_cuda() && settings.memory.kv_dtype == KvDType::F32)
-    throw LoadError("kv-dtype f32: a GPU keeps keys and values in f16; f32 takes --device cpu");
-}
-
 // Before minutes of copying.
 void refuse_too_large(const gguf::File& file, const Backend& backend) {
   const DeviceMemory memory = backend.memory();
@@ -89,7 +84,6 @@ LoadedModel load_model(const gguf::File& file, const LoadSettings& settings, con
                      .plan = {},
                      .engine_config = {},
                      .executor = nullptr};
-  refuse_unsupported(settings, loaded.device);
   loaded.tokenizer = std::make_shared<const Tokenizer>(Vocabulary::from_gguf(file));
   loaded.info = describe(file, loaded.config, loaded.chat_template);
   EngineConfig& engine = loaded.engine_config;

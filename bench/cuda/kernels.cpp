@@ -219,7 +219,8 @@ void bench_attention(Bench& bench) {
     const auto q = DeviceBuffer<float>::zeroed(static_cast<size_t>(total * width));
     const auto out = DeviceBuffer<__half>::zeroed(static_cast<size_t>(total * width));
     const double us = bench.time(8, [&](int i) {
-      attention(c.shape, step, kv.layer(i % 4), q.data(), workspace, out.data(), width, bench.stream.get());
+      attention(c.shape, step, kv.layer(i % 4), q.data(), workspace, {out.data(), width, nullptr},
+                bench.stream.get());
     });
     const double pairs = static_cast<double>(c.seqs) * c.tokens * (c.context - c.tokens / 2.0);
     const double bytes =

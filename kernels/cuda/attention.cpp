@@ -53,19 +53,13 @@ int32_t resident_blocks(const void* kernel, int32_t threads, int32_t shared_byte
 }
 
 void attention(const AttentionShape& shape, const DeviceStep& step, const KvLayer& kv, const float* q,
-               AttentionWorkspace& workspace, __half* out, int64_t out_stride, cudaStream_t stream) {
+               AttentionWorkspace& workspace, const AttentionOut& out, cudaStream_t stream) {
   CHECK(shape.num_kv_heads == kv.num_kv_heads && shape.head_dim == kv.head_dim);
   CHECK(shape.num_heads % shape.num_kv_heads == 0);
   if (step.num_tokens <= 0 || step.num_seqs <= 0) return;
   const double scale = 1.4426950408889634 / std::sqrt(static_cast<double>(shape.head_dim));
-  const AttentionCall call{step,
-                           kv,
-                           q,
-                           out,
-                           out_stride,
-                           shape.num_heads,
-                           shape.num_heads / shape.num_kv_heads,
-                           static_cast<float>(scale)};
+  const AttentionCall call{
+      step, kv, q, out, shape.num_heads, shape.num_heads / shape.num_kv_heads, static_cast<float>(scale)};
   const int32_t seqs_at_once = workspace.max_seqs(shape);
   CHECK(seqs_at_once > 0);
   for (int32_t seq = 0; seq < step.num_seqs; seq += seqs_at_once)

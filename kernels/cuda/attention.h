@@ -60,7 +60,8 @@ DeviceBuffer<float2> make_rope_table_on_device(const RopeTable& table, int32_t m
 
 // For each token: [q|k|v] += bias; q and k RMS-normalised per head where norms are given (FP32); q and k
 // rotated by the angles of the token's position (pairs (i, i + rotary_dim / 2)); k and v written to the cache
-// at slot_mapping (FP16, saturated; slot -1: not written); q as FP32 to q_out [T, H * hd].
+// at slot_mapping (saturated to what the cache's halves hold; slot -1: not written); q as FP32 to q_out
+// [T, H * hd].
 struct QkvFinish {
   const float* qkv;     // [T, (H + 2K) * hd], rows aligned to 16 bytes
   const float* bias;    // [(H + 2K) * hd] or nullptr
@@ -74,14 +75,25 @@ struct QkvFinish {
 void finish_qkv(const QkvFinish& op, const DeviceStep& step, const KvLayer& kv, float* q_out,
                 cudaStream_t stream);
 
+// As the cache keeps its values, so come the results: an FP16 cache's to `halves` (a convex combination of
+// FP16 values: can't overflow), an FP32 cache's to `values`.
+struct AttentionOut {
+  __half* halves;         // [T, halves_stride]
+  int64_t halves_stride;  // even
+  float* values;          // [T, H * hd]
+};
+
 // out[t] = softmax(q k^T / sqrt(hd)) v over positions 0 .. positions[t] of its sequence. q: [T, H * hd] FP32
-// as finish_qkv wrote it (not scaled); out: [T, out_stride] FP16, out_stride even (a convex combination of
-// FP16 values: can't overflow). Rows of padding tokens are left as they are. Nothing in the cache beyond a
-// sequence's context matters, NaN included.
+// as finish_qkv wrote it (not scaled). Rows of padding tokens are left as they are. Nothing in the cache
+// beyond a sequence's context matters, NaN included.
+//
+// FP16 cache: queries count with 22 bits, keys as they are, weights and results are rounded to FP16. FP32
+// cache: every factor is two halves; three products of halves stand for each, all but the lows', in FP32
+// sums.
 //
 // Sequences with one token in the step go to the decode kernel, others to the prefill kernel, in whatever
 // company they are. Order of all sums: decode, by the context's length; prefill, by the token's position.
 void attention(const AttentionShape& shape, const DeviceStep& step, const KvLayer& kv, const float* q,
-               AttentionWorkspace& workspace, __half* out, int64_t out_stride, cudaStream_t stream);
+               AttentionWorkspace& workspace, const AttentionOut& out, cudaStream_t stream);
 
 }  // namespace qwend::cuda

@@ -14,13 +14,15 @@ namespace {
 
 constexpr int32_t kTileKeys = 16;  // keys a warp takes at once: always of one cache block
 
-template <int kHeadDim>
+template <int kHeadDim, bool kPrecise>
 struct DecodeShape {
-  static constexpr int kWarps = kHeadDim <= 128 ? 4 : 2;
+  using Warp = WarpAttention<kHeadDim, kTileKeys, kPrecise>;
+  static constexpr int kKeyHalves = kHeadDim * Warp::kPlanes / 2;  // of one key: 64 to 512
+  static constexpr int kWarps = kKeyHalves <= 128 ? 4 : kKeyHalves == 256 ? 2 : 1;
   static constexpr int kThreads = kWarps * kWarp;
-  static constexpr int kStages = kHeadDim == 64 ? 4 : kHeadDim == 128 ? 3 : 2;  // 64, 96, 64 KiB a block
-  static constexpr int kTileHalves = kTileKeys * kHeadDim;
-  static constexpr int kRingHalves = kStages * 2 * kTileHalves;  // of a warp: keys and values of each stage
+  static constexpr int kStages = kKeyHalves == 64 ? 4 : kKeyHalves == 128 ? 3 : 2;  // 64 or 96 KiB a block
+  static constexpr int kTileHalves = kTileKeys * kHeadDim * Warp::kPlanes;
+  static constexpr int kRingHalves = kStages * kTileHalves;  // of a warp
   static constexpr int kQueryBytes = Queries<kHeadDim>::kSharedBytesPerWarp;
   // After its keys, a warp's ring holds its [kWarpRows, kOutStride] sums; the padding keeps rows g and g + 1
   // in different banks.
@@ -51,9 +53,9 @@ struct Split {
   int32_t index, count;  // this split, and how many its sequence has
 };
 
-template <int kHeadDim>
+template <int kHeadDim, bool kPrecise>
 class DecodeBlock {
-  using Shape = DecodeShape<kHeadDim>;
+  using Shape = DecodeShape<kHeadDim, kPrecise>;
   static constexpr int kChunks = kHeadDim / 8;  // of 16 bytes, in a row
 
  public:
@@ -112,7 +114,7 @@ class DecodeBlock {
       if (stage < tiles) fetch(s, stage, tiles, stage);
       copy_async_commit();
     }
-    WarpAttention<kHeadDim, kTileKeys> state;
+    typename Shape::Warp state;
     const float* q = call_.q + (int64_t{s.token} * call_.num_heads + s.head) * kHeadDim;
     const int32_t row = lane_index() / 4;
     state.queries.load(
@@ -125,7 +127,7 @@ class DecodeBlock {
       copy_async_wait<Shape::kStages - 1>();
       __syncwarp();
       const int32_t left = s.end - key_of(s, tile);
-      state.attend(ring(stage), ring(stage) + Shape::kTileHalves, {left, left});
+      state.attend(ring(stage), {left, left});
       __syncwarp();
       if (tile + Shape::kStages < tiles) fetch(s, tile + Shape::kStages, tiles, stage);
       copy_async_commit();
@@ -142,7 +144,7 @@ class DecodeBlock {
   }
   __device__ __half* ring(int32_t stage) const {
     return reinterpret_cast<__half*>(shared_) + warp_index() * Shape::kRingHalves +
-           stage * 2 * Shape::kTileHalves;
+           stage * Shape::kTileHalves;
   }
 
   // Starts the copy of a tile. Tiles come in ascending order; where their keys are is looked up for 32 tiles
@@ -157,14 +159,20 @@ class DecodeBlock {
     }
     const int64_t from = int64_t{__shfl_sync(kAllLanes, row_of_tile_, tile % kWarp)} * kHeadDim;
     const int32_t left = s.end - key_of(s, tile);  // rows beyond the context become zeros
-    __half* keys = ring(stage);
-#pragma unroll
-    for (int i = 0; i < kTileKeys * kChunks / kWarp; ++i) {
+    __half* tile_planes = ring(stage);
+    constexpr int kPlane = Shape::Warp::kPlaneHalves;
+    constexpr int kCopies = kTileKeys * kChunks / kWarp;  // of each plane
+#pragma unroll(kPrecise ? 2 : kCopies)
+    for (int i = 0; i < kCopies; ++i) {
       const int32_t index = lane_index() + i * kWarp, row = index / kChunks, chunk = index % kChunks;
-      const int32_t to = tile_offset<kHeadDim>(row, chunk);
+      __half* to = tile_planes + tile_offset<kHeadDim>(row, chunk);
       const int64_t at = from + index * 8;
-      copy_async_16(keys + to, call_.kv.keys + at, row < left);
-      copy_async_16(keys + Shape::kTileHalves + to, call_.kv.values + at, row < left);
+      copy_async_16(to, call_.kv.keys + at, row < left);
+      copy_async_16(to + kPlane, call_.kv.values + at, row < left);
+      if constexpr (kPrecise) {
+        copy_async_16(to + 2 * kPlane, call_.kv.keys_low + at, row < left);
+        copy_async_16(to + 3 * kPlane, call_.kv.values_low + at, row < left);
+      }
     }
   }
 
@@ -175,7 +183,7 @@ class DecodeBlock {
   }
   __device__ float2* warp_sums() const { return reinterpret_cast<float2*>(shared_ + Shape::kSumsAt); }
 
-  __device__ void leave(const WarpAttention<kHeadDim, kTileKeys>& state) const {
+  __device__ void leave(const typename Shape::Warp& state) const {
     const int32_t row = lane_index() / 4, column = lane_index() % 4 * 2;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
@@ -275,9 +283,15 @@ class DecodeBlock {
     sum.x += weight * x.x, sum.y += weight * x.y, sum.z += weight * x.z, sum.w += weight * x.w;
   }
   __device__ void store(const Split& s, int32_t row, int32_t column, const float4& x, float factor) const {
-    __half* to = call_.out + s.token * call_.out_stride + int64_t{s.head + row} * kHeadDim + column;
-    *reinterpret_cast<uint32_t*>(to) = pack_half2(x.x * factor, x.y * factor);
-    *reinterpret_cast<uint32_t*>(to + 2) = pack_half2(x.z * factor, x.w * factor);
+    const int64_t at = int64_t{s.head + row} * kHeadDim + column;
+    if constexpr (kPrecise) {
+      float* to = call_.out.values + int64_t{s.token} * call_.num_heads * kHeadDim + at;
+      *reinterpret_cast<float4*>(to) = make_float4(x.x * factor, x.y * factor, x.z * factor, x.w * factor);
+    } else {
+      __half* to = call_.out.halves + s.token * call_.out.halves_stride + at;
+      *reinterpret_cast<uint32_t*>(to) = pack_half2(x.x * factor, x.y * factor);
+      *reinterpret_cast<uint32_t*>(to + 2) = pack_half2(x.z * factor, x.w * factor);
+    }
   }
 
   const DecodeArgs& args_;
@@ -287,25 +301,26 @@ class DecodeBlock {
       0;  // of tile (fetched so far) / 32 * 32 + lane: its first row among the layer's keys
 };
 
-template <int kHeadDim>
-__global__ void __launch_bounds__(DecodeShape<kHeadDim>::kThreads, 2)
+template <int kHeadDim, bool kPrecise>
+__global__ void __launch_bounds__(DecodeShape<kHeadDim, kPrecise>::kThreads, 2)
     decode_kernel(const __grid_constant__ DecodeArgs args) {
   extern __shared__ __align__(128) unsigned char shared[];
-  DecodeBlock<kHeadDim>(args, shared).run();
+  DecodeBlock<kHeadDim, kPrecise>(args, shared).run();
 }
 
-template <int kHeadDim>
+template <int kHeadDim, bool kPrecise>
 void launch(const DecodeArgs& args, int64_t items, cudaStream_t stream) {
-  using Shape = DecodeShape<kHeadDim>;
+  using Shape = DecodeShape<kHeadDim, kPrecise>;
+  const auto kernel = decode_kernel<kHeadDim, kPrecise>;
   static const int32_t resident =
-      multiprocessor_count() * resident_blocks(reinterpret_cast<const void*>(decode_kernel<kHeadDim>),
-                                               Shape::kThreads, Shape::kSharedBytes);
+      multiprocessor_count() *
+      resident_blocks(reinterpret_cast<const void*>(kernel), Shape::kThreads, Shape::kSharedBytes);
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<uint32_t>(std::min<int64_t>(items, resident)));
   config.blockDim = dim3(Shape::kThreads);
   config.dynamicSmemBytes = Shape::kSharedBytes;
   config.stream = stream;
-  CUDA_CHECK(cudaLaunchKernelEx(&config, decode_kernel<kHeadDim>, args));
+  CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, args));
 }
 
 }  // namespace
@@ -324,7 +339,8 @@ void attention_decode(const AttentionCall& call, int32_t first_seq, int32_t num_
   // Blocks loop over a list that they make themselves from the lengths: the grid's size decides speed alone.
   const int64_t items = int64_t{num_seqs} * plan.splits(std::max(call.step.max_context, 1)) *
                         call.kv.num_kv_heads * args.row_tiles;
-  with_head_dim(call.kv.head_dim, [&](auto head_dim) { launch<head_dim()>(args, items, stream); });
+  with_cache_format(call.kv,
+                    [&](auto head_dim, auto precise) { launch<head_dim(), precise()>(args, items, stream); });
 }
 
 }  // namespace qwend::cuda

@@ -10,8 +10,7 @@ struct AttentionCall {
   DeviceStep step;
   KvLayer kv;
   const float* q;  // [T, H * hd]
-  __half* out;     // [T, out_stride]
-  int64_t out_stride;
+  AttentionOut out;
   int32_t num_heads;
   int32_t group;      // query heads of a KV head
   float query_scale;  // log2(e) / sqrt(hd)
@@ -28,14 +27,18 @@ int32_t multiprocessor_count();
 // Lets a kernel use this much dynamic shared memory; returns how many of its blocks a multiprocessor holds.
 int32_t resident_blocks(const void* kernel, int32_t threads, int32_t shared_bytes);
 
-// Calls f with the head width as a constant. Callers have a KvLayer, and so one of these widths.
+// Calls f with the head width and whether the cache is precise as constants.
 template <class F>
-void with_head_dim(int32_t head_dim, const F& f) {
-  switch (head_dim) {
-    case 64: return f(std::integral_constant<int, 64>{});
-    case 128: return f(std::integral_constant<int, 128>{});
-    default: return f(std::integral_constant<int, 256>{});
-  }
+void with_cache_format(const KvLayer& kv, const F& f) {
+  const auto with_width = [&](auto precise) {
+    switch (kv.head_dim) {
+      case 64: return f(std::integral_constant<int, 64>{}, precise);
+      case 128: return f(std::integral_constant<int, 128>{}, precise);
+      default: return f(std::integral_constant<int, 256>{}, precise);  // kv_cache.h: no other width
+    }
+  };
+  if (kv.precise()) return with_width(std::true_type{});
+  with_width(std::false_type{});
 }
 
 }  // namespace qwend::cuda

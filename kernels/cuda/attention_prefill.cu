@@ -13,16 +13,18 @@
 namespace qwend::cuda {
 namespace {
 
-template <int kHeadDim>
+template <int kHeadDim, bool kPrecise>
 struct PrefillShape {
   static constexpr int kWarps = kHeadDim <= 128 ? 8 : 2;
   static constexpr int kThreads = kWarps * kWarp;
   static constexpr int kRows = kWarps * kWarpRows;
-  static constexpr int kKeys = kHeadDim <= 128 ? 64 : 32;  // of a tile
+  // Of a tile. Precise: as many as leave the registers room for both halves.
+  static constexpr int kKeys = kPrecise ? (kHeadDim == 64 ? 32 : 16) : kHeadDim <= 128 ? 64 : 32;
+  using Warp = WarpAttention<kHeadDim, kKeys, kPrecise>;
   static constexpr int kStages = 2;
-  static constexpr int kTileHalves = kKeys * kHeadDim;
+  static constexpr int kTileHalves = Warp::kPlanes * Warp::kPlaneHalves;
   static constexpr int kQueryBytes = Queries<kHeadDim>::kSharedBytesPerWarp;
-  static constexpr int kQueriesAt = kStages * 2 * kTileHalves * 2;        // bytes, behind the tiles
+  static constexpr int kQueriesAt = kStages * kTileHalves * 2;            // bytes, behind the tiles
   static constexpr int kSharedBytes = kQueriesAt + kWarps * kQueryBytes;  // 32, 64, 96 KiB
   static_assert(kSharedBytes <= 99 * 1024);  // what every device since sm_80 grants a block
 };
@@ -35,9 +37,9 @@ struct RowTile {
   int32_t keys;                 // that the tile's last row sees
 };
 
-template <int kHeadDim>
+template <int kHeadDim, bool kPrecise>
 class PrefillBlock {
-  using Shape = PrefillShape<kHeadDim>;
+  using Shape = PrefillShape<kHeadDim, kPrecise>;
   static constexpr int kChunks = kHeadDim / 8;  // of 16 bytes, in a row
 
  public:
@@ -81,7 +83,7 @@ class PrefillBlock {
     copy_async_commit();
 
     const int32_t warp_row = t.first_row + warp_index() * kWarpRows, row = warp_row + lane_index() / 4;
-    WarpAttention<kHeadDim, Shape::kKeys> state;
+    typename Shape::Warp state;
     state.queries.load(
         query(t, row), query(t, row + 8), call_.query_scale,
         reinterpret_cast<uint4*>(shared_ + Shape::kQueriesAt + warp_index() * Shape::kQueryBytes));
@@ -97,9 +99,7 @@ class PrefillBlock {
       if (tile + 1 < tiles) fetch(t, tile + 1);
       copy_async_commit();
       const int32_t first_key = tile * Shape::kKeys;
-      if (first_key < warp_seen)
-        state.attend(stage(tile), stage(tile) + Shape::kTileHalves,
-                     {seen[0] - first_key, seen[1] - first_key});
+      if (first_key < warp_seen) state.attend(stage(tile), {seen[0] - first_key, seen[1] - first_key});
     }
     state.finish();
     store(t, row, state, 0);
@@ -119,14 +119,14 @@ class PrefillBlock {
   }
 
   __device__ __half* stage(int32_t tile) const {
-    return reinterpret_cast<__half*>(shared_) + tile % Shape::kStages * 2 * Shape::kTileHalves;
+    return reinterpret_cast<__half*>(shared_) + tile % Shape::kStages * Shape::kTileHalves;
   }
 
   // Starts the copy of a tile of keys and values, all threads together. Rows that no row of queries sees
   // become zeros.
   __device__ void fetch(const RowTile& t, int32_t tile) const {
     const int32_t* table = call_.step.block_tables + int64_t{t.seq} * __ldg(call_.step.block_table_stride);
-    __half* keys = stage(tile);
+    constexpr int kPlane = Shape::Warp::kPlaneHalves;
 #pragma unroll 4
     for (int i = 0; i < Shape::kKeys * kChunks / Shape::kThreads; ++i) {
       const int32_t index = static_cast<int32_t>(threadIdx.x) + i * Shape::kThreads;
@@ -137,40 +137,51 @@ class PrefillBlock {
                           known % call_.kv.block_size) *
                              kHeadDim +
                          chunk * 8;
-      const int32_t to = tile_offset<kHeadDim>(row, chunk);
-      copy_async_16(keys + to, call_.kv.keys + at, key == known);
-      copy_async_16(keys + Shape::kTileHalves + to, call_.kv.values + at, key == known);
+      __half* to = stage(tile) + tile_offset<kHeadDim>(row, chunk);
+      copy_async_16(to, call_.kv.keys + at, key == known);
+      copy_async_16(to + kPlane, call_.kv.values + at, key == known);
+      if constexpr (kPrecise) {
+        copy_async_16(to + 2 * kPlane, call_.kv.keys_low + at, key == known);
+        copy_async_16(to + 3 * kPlane, call_.kv.values_low + at, key == known);
+      }
     }
   }
 
-  __device__ void store(const RowTile& t, int32_t row, const WarpAttention<kHeadDim, Shape::kKeys>& state,
-                        int r) const {
+  __device__ void store(const RowTile& t, int32_t row, const typename Shape::Warp& state, int r) const {
     if (row >= t.tokens * call_.group) return;
-    __half* to = call_.out + (t.first_token + row / call_.group) * call_.out_stride +
-                 head(t, row) * kHeadDim + lane_index() % 4 * 2;
+    const int64_t token = t.first_token + row / call_.group;
+    const int32_t at = head(t, row) * kHeadDim + lane_index() % 4 * 2;
     const float inverse = 1.0f / state.sum[r];
 #pragma unroll
-    for (int n = 0; n < kHeadDim / 8; ++n)
-      *reinterpret_cast<uint32_t*>(to + n * 8) =
-          pack_half2(state.out[n][2 * r] * inverse, state.out[n][2 * r + 1] * inverse);
+    for (int n = 0; n < kHeadDim / 8; ++n) {
+      const float x = state.out[n][2 * r] * inverse, y = state.out[n][2 * r + 1] * inverse;
+      if constexpr (kPrecise) {
+        float* to = call_.out.values + token * call_.num_heads * kHeadDim + at;
+        *reinterpret_cast<float2*>(to + n * 8) = make_float2(x, y);
+      } else {
+        __half* to = call_.out.halves + token * call_.out.halves_stride + at;
+        *reinterpret_cast<uint32_t*>(to + n * 8) = pack_half2(x, y);
+      }
+    }
   }
 
   const AttentionCall& call_;
   unsigned char* shared_;
 };
 
-template <int kHeadDim>
-__global__ void __launch_bounds__(PrefillShape<kHeadDim>::kThreads, 1)
+template <int kHeadDim, bool kPrecise>
+__global__ void __launch_bounds__(PrefillShape<kHeadDim, kPrecise>::kThreads, 1)
     prefill_kernel(const __grid_constant__ AttentionCall call) {
   extern __shared__ __align__(128) unsigned char shared[];
-  PrefillBlock<kHeadDim>(call, shared).run();
+  PrefillBlock<kHeadDim, kPrecise>(call, shared).run();
 }
 
-template <int kHeadDim>
+template <int kHeadDim, bool kPrecise>
 void launch(const AttentionCall& call, cudaStream_t stream) {
-  using Shape = PrefillShape<kHeadDim>;
-  static const int32_t resident = resident_blocks(reinterpret_cast<const void*>(prefill_kernel<kHeadDim>),
-                                                  Shape::kThreads, Shape::kSharedBytes);
+  using Shape = PrefillShape<kHeadDim, kPrecise>;
+  const auto kernel = prefill_kernel<kHeadDim, kPrecise>;
+  static const int32_t resident =
+      resident_blocks(reinterpret_cast<const void*>(kernel), Shape::kThreads, Shape::kSharedBytes);
   static_cast<void>(resident);
   // However the tokens lie among the sequences, there are no more tiles; blocks without one leave at once.
   const int64_t tiles = int64_t{call.step.num_tokens} * call.group / Shape::kRows + call.step.num_seqs;
@@ -179,13 +190,14 @@ void launch(const AttentionCall& call, cudaStream_t stream) {
   config.blockDim = dim3(Shape::kThreads);
   config.dynamicSmemBytes = Shape::kSharedBytes;
   config.stream = stream;
-  CUDA_CHECK(cudaLaunchKernelEx(&config, prefill_kernel<kHeadDim>, call));
+  CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, call));
 }
 
 }  // namespace
 
 void attention_prefill(const AttentionCall& call, cudaStream_t stream) {
-  with_head_dim(call.kv.head_dim, [&](auto head_dim) { launch<head_dim()>(call, stream); });
+  with_cache_format(call.kv,
+                    [&](auto head_dim, auto precise) { launch<head_dim(), precise()>(call, stream); });
 }
 
 }  // namespace qwend::cuda

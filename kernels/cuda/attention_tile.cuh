@@ -24,6 +24,13 @@ __device__ __forceinline__ int32_t tile_offset(int32_t row, int32_t chunk) {
   return row * kHeadDim + ((chunk ^ (row & 7)) * 8);
 }
 
+// A pair of halves, as fragments hold them, of the high and of the low parts of x and y.
+__device__ __forceinline__ void split_pair(float x, float y, uint32_t& high, uint32_t& low) {
+  const SplitHalf a = split_half(x), b = split_half(y);
+  high = half2_bits(__halves2half2(a.high, b.high));
+  low = half2_bits(__halves2half2(a.low, b.low));
+}
+
 // 16 rows of queries as A fragments, each value as the sum of two halves (22 significant bits: Qwen2's key
 // biases of several hundred would blow an 11-bit query's rounding up to whole units of the exponent). In
 // registers; for the widest heads in shared memory, every lane's own.
@@ -47,7 +54,7 @@ class Queries {
         const float* row = i % 2 == 0 ? upper : lower;
         float2 q = make_float2(0.0f, 0.0f);
         if (row != nullptr) q = *reinterpret_cast<const float2*>(row + k * 16 + i / 2 * 8 + column);
-        split(q.x * scale, q.y * scale, high[i], low[i]);
+        split_pair(q.x * scale, q.y * scale, high[i], low[i]);
       }
       store(k, high, low);
     }
@@ -65,12 +72,6 @@ class Queries {
   }
 
  private:
-  __device__ static void split(float x, float y, uint32_t& high, uint32_t& low) {
-    const __half2 rounded = __halves2half2(half_saturated(x), half_saturated(y));
-    const float2 back = __half22float2(rounded);
-    high = half2_bits(rounded);
-    low = half2_bits(__halves2half2(half_saturated(x - back.x), half_saturated(y - back.y)));
-  }
   __device__ __forceinline__ void store(int k, const uint32_t (&high)[4], const uint32_t (&low)[4]) {
     if constexpr (kInShared) {
       shared_[(k * 2) * kWarp + lane_index()] = make_uint4(high[0], high[1], high[2], high[3]);
@@ -87,10 +88,15 @@ class Queries {
 
 // The running state of 16 rows: out = sums over the keys so far of 2^(score - maximum) times the value, and
 // of the weights alone. Starts empty.
-template <int kHeadDim, int kKeys>
+//
+// A tile of keys and values is some planes [kKeys, kHeadDim]: keys, values, and for kPrecise the low halves
+// of keys and of values.
+template <int kHeadDim, int kKeys, bool kPrecise>
 class WarpAttention {
  public:
   static_assert(kHeadDim % 64 == 0 && kKeys % 16 == 0);
+  static constexpr int kPlaneHalves = kKeys * kHeadDim;
+  static constexpr int kPlanes = kPrecise ? 4 : 2;
   Queries<kHeadDim> queries;
   float out[kHeadDim / 8][4];  // C fragments
   float maximum[2];            // of rows g and g + 8: the same in the four lanes of a row
@@ -105,16 +111,15 @@ class WarpAttention {
     sum[0] = sum[1] = 0.0f;
   }
 
-  // Takes in one tile [kKeys, kHeadDim] of keys and one of values. The first visible[r] keys count for row
-  // g + 8 r; values of the others must be finite. The first tile must show every row a key.
-  __device__ __forceinline__ void attend(const __half* keys, const __half* values,
-                                         const int32_t (&visible)[2]) {
+  // Takes in one tile. The first visible[r] keys count for row g + 8 r; values of the others must be finite.
+  // The first tile must show every row a key.
+  __device__ __forceinline__ void attend(const __half* tile, const int32_t (&visible)[2]) {
     float scores[kKeys / 8][4];
-    multiply_keys(keys, scores);
+    multiply_keys(tile, scores);
     hide(scores, visible);
-    uint32_t weights[kKeys / 16][4];
+    Weights weights;
     softmax_step(scores, weights);
-    add_values(values, weights);
+    add_values(tile + kPlaneHalves, weights);
   }
 
   // Completes the sums; call once, last.
@@ -124,9 +129,23 @@ class WarpAttention {
   }
 
  private:
+  static constexpr int kLowPlane = 2 * kPlaneHalves;  // from a plane to that of its low halves
+
+  struct Weights {  // A fragments over the keys
+    uint32_t high[kKeys / 16][4];
+    uint32_t low[kPrecise ? kKeys / 16 : 1][4];
+  };
+
+  // Registers are scarce when precise: addresses made of these are computed for each tile, not kept from tile
+  // to tile.
+  __device__ __forceinline__ static void forget_origin(int32_t& row, int32_t& half) {
+    asm volatile("" : "+r"(row), "+r"(half));
+  }
+
   __device__ __forceinline__ void multiply_keys(const __half* keys, float (&scores)[kKeys / 8][4]) const {
-    // Few keys: high and low halves in sums of their own, or each product would wait for the one before.
-    constexpr int kChains = kKeys <= 16 ? 2 : 1;
+    // Low halves in sums of their own: with few keys, or each product would wait for the one before; when
+    // precise, as tensor cores cut off what a large sum can't hold.
+    constexpr int kChains = kPrecise || kKeys <= 16 ? 2 : 1;
     float sums[kChains][kKeys / 8][4];
 #pragma unroll
     for (int chain = 0; chain < kChains; ++chain)
@@ -136,7 +155,8 @@ class WarpAttention {
         for (int i = 0; i < 4; ++i) sums[chain][n][i] = 0.0f;
 
     // Matrices of one load: keys 0-7 and columns 0-7, 8-15; then keys 8-15.
-    const int32_t row = (lane_index() & 7) + (lane_index() >> 4) * 8, half = (lane_index() >> 3) & 1;
+    int32_t row = (lane_index() & 7) + (lane_index() >> 4) * 8, half = (lane_index() >> 3) & 1;
+    if constexpr (kPrecise) forget_origin(row, half);
 #pragma unroll
     for (int k = 0; k < kHeadDim / 16; ++k) {
       uint32_t high[4], low[4];
@@ -144,11 +164,17 @@ class WarpAttention {
 #pragma unroll
       for (int n = 0; n < kKeys / 8; n += 2) {
         uint32_t b[4];
-        load_matrices(b, keys + tile_offset<kHeadDim>(n * 8 + row, k * 2 + half));
+        const __half* from = keys + tile_offset<kHeadDim>(n * 8 + row, k * 2 + half);
+        load_matrices(b, from);
         mma_f16(sums[0][n], high, {b[0], b[1]});
         mma_f16(sums[0][n + 1], high, {b[2], b[3]});
         mma_f16(sums[kChains - 1][n], low, {b[0], b[1]});
         mma_f16(sums[kChains - 1][n + 1], low, {b[2], b[3]});
+        if constexpr (kPrecise) {
+          load_matrices(b, from + kLowPlane);
+          mma_f16(sums[1][n], high, {b[0], b[1]});
+          mma_f16(sums[1][n + 1], high, {b[2], b[3]});
+        }
       }
     }
 #pragma unroll
@@ -168,9 +194,8 @@ class WarpAttention {
         if (n * 8 + column + i % 2 >= visible[i / 2]) scores[n][i] = -INFINITY;
   }
 
-  // scores to FP16 weights relative to the running maximum, as A fragments over the keys.
-  __device__ __forceinline__ void softmax_step(const float (&scores)[kKeys / 8][4],
-                                               uint32_t (&weights)[kKeys / 16][4]) {
+  // scores to weights relative to the running maximum
+  __device__ __forceinline__ void softmax_step(const float (&scores)[kKeys / 8][4], Weights& weights) {
     float shift[2];
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
@@ -192,26 +217,65 @@ class WarpAttention {
     for (int n = 0; n < kKeys / 8; ++n)
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
-        const __half2 pair = __floats2half2_rn(exp2_fast(scores[n][2 * r] - shift[r]),
-                                               exp2_fast(scores[n][2 * r + 1] - shift[r]));
-        const float2 rounded = __half22float2(pair);  // the sum is that of the weights in use
-        sum[r] += rounded.x + rounded.y;
-        weights[n / 2][n % 2 * 2 + r] = half2_bits(pair);
+        const float x = exp2_fast(scores[n][2 * r] - shift[r]),
+                    y = exp2_fast(scores[n][2 * r + 1] - shift[r]);
+        const int i = n % 2 * 2 + r;
+        if constexpr (kPrecise) {
+          sum[r] += x + y;
+          split_pair(x, y, weights.high[n / 2][i], weights.low[n / 2][i]);
+        } else {
+          const __half2 pair = __floats2half2_rn(x, y);
+          const float2 rounded = __half22float2(pair);  // the sum is that of the weights in use
+          sum[r] += rounded.x + rounded.y;
+          weights.high[n / 2][i] = half2_bits(pair);
+        }
       }
   }
 
-  __device__ __forceinline__ void add_values(const __half* values, const uint32_t (&weights)[kKeys / 16][4]) {
+  __device__ __forceinline__ void add_values(const __half* values, const Weights& weights) {
     // Matrices of one load: keys 0-7, 8-15 of columns 0-7; then of columns 8-15.
-    const int32_t row = lane_index() & 15, half = lane_index() >> 4;
+    int32_t row = lane_index() & 15, half = lane_index() >> 4;
+    if constexpr (kPrecise) forget_origin(row, half);
+    if constexpr (kPrecise) {
 #pragma unroll
-    for (int k = 0; k < kKeys / 16; ++k)
+      for (int n = 0; n < kHeadDim / 8; n += 2) add_columns(values, weights, n, row, half);
+    } else {
 #pragma unroll
-      for (int n = 0; n < kHeadDim / 8; n += 2) {
-        uint32_t b[4];
-        load_matrices_transposed(b, values + tile_offset<kHeadDim>(k * 16 + row, n + half));
-        mma_f16(out[n], weights[k], {b[0], b[1]});
-        mma_f16(out[n + 1], weights[k], {b[2], b[3]});
-      }
+      for (int k = 0; k < kKeys / 16; ++k)
+#pragma unroll
+        for (int n = 0; n < kHeadDim / 8; n += 2) {
+          uint32_t b[4];
+          load_matrices_transposed(b, values + tile_offset<kHeadDim>(k * 16 + row, n + half));
+          mma_f16(out[n], weights.high[k], {b[0], b[1]});
+          mma_f16(out[n + 1], weights.high[k], {b[2], b[3]});
+        }
+    }
+  }
+
+  // Precise, for fragments n and n + 1 of the columns: sums over this tile alone, small products first, are
+  // added to those so far, rounded; tensor cores would cut them off, which adds up along a context.
+  __device__ __forceinline__ void add_columns(const __half* values, const Weights& weights, int n,
+                                              int32_t row, int32_t half) {
+    __syncwarp();  // lest the compiler load fragments so far ahead that registers run out
+    float sums[2][4] = {};
+#pragma unroll
+    for (int k = 0; k < kKeys / 16; ++k) {
+      uint32_t b[4];
+      const __half* from = values + tile_offset<kHeadDim>(k * 16 + row, n + half);
+      load_matrices_transposed(b, from + kLowPlane);
+      mma_f16(sums[0], weights.high[k], {b[0], b[1]});
+      mma_f16(sums[1], weights.high[k], {b[2], b[3]});
+      load_matrices_transposed(b, from);
+      mma_f16(sums[0], weights.low[k], {b[0], b[1]});
+      mma_f16(sums[1], weights.low[k], {b[2], b[3]});
+      mma_f16(sums[0], weights.high[k], {b[0], b[1]});
+      mma_f16(sums[1], weights.high[k], {b[2], b[3]});
+    }
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      out[n][i] += sums[0][i];
+      out[n + 1][i] += sums[1][i];
+    }
   }
 };
 

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "kernels/check.h"
+#include "kernels/cuda/split_half.h"
 
 namespace qwend::cuda {
 namespace {
@@ -268,9 +269,11 @@ void CudaBackend::attention(const AttentionShape& shape, int32_t layer, const De
                             const DeviceKvCache& kv, DeviceActivation& out) {
   attention_workspace_.reserve(std::max(max_logit_rows_, step_.num_seqs), shape);
   CudaActivation& to = activation(out);
-  cuda::attention(shape, step_, layer_of(kv, layer), activation(q).values.data(), attention_workspace_,
-                  to.half.rows.data(), to.half.stride, stream_.get());
-  to.has_half = true, to.has_values = false, to.scaled = false;
+  const KvLayer cache = layer_of(kv, layer);
+  const AttentionOut rows{to.half.rows.data(), to.half.stride, to.values.data()};
+  cuda::attention(shape, step_, cache, activation(q).values.data(), attention_workspace_, rows,
+                  stream_.get());
+  to.has_values = cache.precise(), to.has_half = !cache.precise(), to.scaled = false;
 }
 
 // The rows as a product reads them.
@@ -466,15 +469,21 @@ KvRow CudaBackend::read_kv(const DeviceKvCache& kv, const KvPlace& at) {
   wait();
   const KvLayer layer = layer_of(kv, at.layer);
   const auto width = static_cast<size_t>(layer.head_dim);
-  const auto row = [&](const __half* from) {
-    std::vector<__half> half(width);
-    CUDA_CHECK(cudaMemcpy(half.data(), from + layer.offset(at.slot, at.kv_head), width * sizeof(__half),
-                          cudaMemcpyDeviceToHost));
+  const auto plane = [&](const __half* from) {
+    std::vector<__half> half(width, __half{});
+    if (from != nullptr)
+      CUDA_CHECK(cudaMemcpy(half.data(), from + layer.offset(at.slot, at.kv_head), width * sizeof(__half),
+                            cudaMemcpyDeviceToHost));
+    return half;
+  };
+  const auto row = [&](const __half* high, const __half* low) {
     std::vector<float> out(width);
-    std::ranges::transform(half, out.begin(), [](__half h) { return __half2float(h); });
+    std::ranges::transform(plane(high), plane(low), out.begin(), [](__half a, __half b) {
+      return SplitHalf{a, b}.value();
+    });
     return out;
   };
-  return {row(layer.keys), row(layer.values)};
+  return {row(layer.keys, layer.keys_low), row(layer.values, layer.values_low)};
 }
 
 void CudaBackend::write_kv(DeviceKvCache& kv, const KvPlace& at, const KvRow& row) {
@@ -483,13 +492,16 @@ void CudaBackend::write_kv(DeviceKvCache& kv, const KvPlace& at, const KvRow& ro
   const KvLayer layer = layer_of(kv, at.layer);
   const auto width = static_cast<size_t>(layer.head_dim);
   CHECK(row.key.size() == width && row.value.size() == width);
-  const auto put = [&](const std::vector<float>& from, __half* to) {
+  const auto put = [&](const std::vector<float>& from, __half SplitHalf::*part, __half* to) {
+    if (to == nullptr) return;
     std::vector<__half> half(width);
-    std::ranges::transform(from, half.begin(), [](float x) { return __float2half(x); });
+    std::ranges::transform(from, half.begin(), [&](float x) { return split_half(x).*part; });
     copy_to_device(to + layer.offset(at.slot, at.kv_head), half.data(), width * sizeof(__half));
   };
-  put(row.key, layer.keys);
-  put(row.value, layer.values);
+  put(row.key, &SplitHalf::high, layer.keys);
+  put(row.key, &SplitHalf::low, layer.keys_low);
+  put(row.value, &SplitHalf::high, layer.values);
+  put(row.value, &SplitHalf::low, layer.values_low);
 }
 
 }  // namespace qwend::cuda

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/split_half.h"
+
 namespace qwend::cuda {
 
 inline constexpr int32_t kWarp = 32;
@@ -46,12 +48,6 @@ __device__ __forceinline__ int32_t warp_inclusive_sum(int32_t x) {
 
 // ---- FP16
 
-// Infinity never: the largest finite value stands in. NaN stays NaN.
-__device__ __forceinline__ __half half_saturated(float x) {
-  x = x > 65504.0f ? 65504.0f : x;
-  x = x < -65504.0f ? -65504.0f : x;
-  return __float2half_rn(x);
-}
 __device__ __forceinline__ uint32_t half2_bits(__half2 x) {
   return static_cast<uint32_t>(__half_as_ushort(__high2half(x))) << 16 | __half_as_ushort(__low2half(x));
 }

@@ -39,6 +39,15 @@ __device__ __forceinline__ void store_halves(const float (&v)[kCount], __half* x
     *reinterpret_cast<uint32_t*>(x + i) =
         half2_bits(__halves2half2(half_saturated(v[i]), half_saturated(v[i + 1])));
 }
+template <int kCount>
+__device__ __forceinline__ void store_split(const float (&v)[kCount], __half* high, __half* low) {
+#pragma unroll
+  for (int i = 0; i < kCount; i += 2) {
+    const SplitHalf a = split_half(v[i]), b = split_half(v[i + 1]);
+    *reinterpret_cast<uint32_t*>(high + i) = half2_bits(__halves2half2(a.high, b.high));
+    *reinterpret_cast<uint32_t*>(low + i) = half2_bits(__halves2half2(a.low, b.low));
+  }
+}
 
 // Each lane owns kHeadDim / 32 neighbouring elements of its warp's head.
 template <int kHeadDim>
@@ -96,8 +105,12 @@ __global__ void __launch_bounds__(kHeadsPerBlock* kWarp)
     store_floats(x, q_out + (int64_t{token} * num_q + head) * kHeadDim + first);
   } else if (slot >= 0) {
     const bool is_key = head < num_q + num_kv;
-    __half* cache = is_key ? kv.keys : kv.values;
-    store_halves(x, cache + kv.offset(slot, head - num_q - (is_key ? 0 : num_kv)) + first);
+    const int64_t at = kv.offset(slot, head - num_q - (is_key ? 0 : num_kv)) + first;
+    __half* cache = (is_key ? kv.keys : kv.values) + at;
+    if (kv.precise())
+      store_split(x, cache, (is_key ? kv.keys_low : kv.values_low) + at);
+    else
+      store_halves(x, cache);
   }
 }
 

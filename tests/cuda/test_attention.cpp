@@ -1,8 +1,9 @@
 // Paged attention on the device against a plain softmax in double precision.
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <memory>
 #include <random>
+#include <span>
 #include <string>
 
 #include "kernels/cuda/attention.h"
@@ -24,11 +25,28 @@ struct Seq {
 struct Shape {
   int32_t head_dim, group, kv_heads;
   int32_t block_size = 16;
+  KvDType cache = KvDType::F16;
   int32_t heads() const { return group * kv_heads; }
+  bool precise() const { return cache == KvDType::F32; }
   AttentionShape attention() const { return {heads(), kv_heads, head_dim}; }
 };
 
-constexpr uint16_t kPoison = 0x7e42;  // a NaN that no kernel writes
+// FP32 as the device keeps it: halves, and for a precise cache what they leave.
+struct Planes {
+  Planes(const std::vector<float>& values, bool precise) {
+    std::vector<uint16_t> halves, rest;
+    for (const float x : values) {
+      halves.push_back(quant::float_to_half(x));
+      rest.push_back(quant::float_to_half(x - quant::half_to_float(halves.back())));
+    }
+    high = to_device(halves);
+    if (precise) low = to_device(rest);
+  }
+  DeviceBuffer<uint16_t> high, low;
+};
+__half* data(const DeviceBuffer<uint16_t>& plane) {
+  return plane.size() > 0 ? reinterpret_cast<__half*>(plane.data()) : nullptr;
+}
 
 // Random keys and values of some sequences in a cache whose other slots hold NaN, behind block tables whose
 // entries beyond the contexts lead nowhere; and random queries for every position.
@@ -46,8 +64,8 @@ class Scene {
     std::shuffle(free.begin(), free.end(), random_);
     const size_t elements =
         static_cast<size_t>(num_blocks_) * shape.block_size * shape.kv_heads * shape.head_dim;
-    keys_.assign(elements, 0x7fff);
-    values_.assign(elements, 0x7fff);
+    keys_.assign(elements, std::nanf(""));
+    values_.assign(elements, std::nanf(""));
     tables_.assign(contexts_.size() * static_cast<size_t>(stride_), 1 << 28);
     for (size_t s = 0; s < contexts_.size(); ++s) {
       for (int32_t b = 0; b * shape.block_size < contexts_[s]; ++b) {
@@ -56,17 +74,17 @@ class Scene {
       }
       fill(s, key_bias);
     }
-    device_keys_ = to_device(keys_);
-    device_values_ = to_device(values_);
+    device_keys_ = std::make_unique<Planes>(keys_, shape.precise());
+    device_values_ = std::make_unique<Planes>(values_, shape.precise());
   }
 
-  // Bits of out, [tokens of the step, out_stride], for the last `tokens` positions before each context.
+  // Results, [tokens of the step, H * hd], for the last `tokens` positions before each context.
   // seqs: (index of the sequence, what the step has of it); padded: with tokens and sequences of padding.
   struct Part {
     size_t index;
     Seq seq;
   };
-  std::vector<uint16_t> run(const std::vector<Part>& parts, bool padded) {
+  std::vector<float> run(const std::vector<Part>& parts, bool padded) {
     std::vector<float> q;
     std::vector<int32_t> positions, slots, token_seq, cu{0}, contexts, tables;
     for (const Part& part : parts) {
@@ -113,20 +131,21 @@ class Scene {
     step.num_seqs = static_cast<int32_t>(contexts.size());
     step.max_context = padded ? 2 * longest : longest;
     step.max_seq_tokens = most;
-    const KvLayer kv{reinterpret_cast<__half*>(device_keys_.data()),
-                     reinterpret_cast<__half*>(device_values_.data()), shape_.kv_heads, shape_.block_size,
-                     shape_.head_dim};
-    const auto out = to_device(std::vector<uint16_t>(positions.size() * out_stride(), kPoison));
+    const KvLayer kv{
+        data(device_keys_->high), data(device_values_->high), shape_.kv_heads,          shape_.block_size,
+        shape_.head_dim,          data(device_keys_->low),    data(device_values_->low)};
+    const size_t stride = (width_of_q() + 63) / 64 * 64 + 64;
+    const auto halves = poisoned<uint16_t>(positions.size() * stride);
+    const auto values = poisoned<float>(positions.size() * width_of_q());
     workspace_.reserve(std::min(step.num_tokens, max_seqs_at_once_), shape_.attention());
-    attention(shape_.attention(), step, kv, d_q.data(), workspace_, reinterpret_cast<__half*>(out.data()),
-              static_cast<int64_t>(out_stride()), nullptr);
-    const std::vector<uint16_t> bits = to_host(out);
-    REQUIRE(untouched(bits, tokens));
-    return bits;
+    attention(shape_.attention(), step, kv, d_q.data(), workspace_,
+              {reinterpret_cast<__half*>(halves.data()), static_cast<int64_t>(stride), values.data()},
+              nullptr);
+    return results(to_host(halves), stride, to_host(values), tokens);
   }
 
-  // Largest error of the step's results over what rounding of weights and results to FP16 explains.
-  double worst(const std::vector<Part>& parts, const std::vector<uint16_t>& bits) const {
+  // Largest error of the step's results over what rounding explains.
+  double worst(const std::vector<Part>& parts, const std::vector<float>& results) const {
     double worst = 0;
     size_t token = 0;
     for (const Part& part : parts) {
@@ -138,12 +157,10 @@ class Scene {
         for (int32_t head = 0; head < shape_.heads(); ++head) {
           const std::vector<Expected> expected = reference(part.index, position, head);
           for (int32_t d = 0; d < shape_.head_dim; ++d) {
-            const size_t at = token * out_stride() + static_cast<size_t>(head * shape_.head_dim + d);
-            const double got = static_cast<double>(quant::half_to_float(bits[at]));
+            const size_t at = token * width_of_q() + static_cast<size_t>(head * shape_.head_dim + d);
+            const auto got = static_cast<double>(results[at]);
             const Expected& e = expected[static_cast<size_t>(d)];
-            // 2^-11 of the result, 2^-11 of each weight in the sum of products and in the sum of weights
-            const double allowed = 5e-4 * std::abs(e.value) + 1e-3 * e.magnitude + 1e-7;
-            const double error = std::abs(got - e.value) / allowed;
+            const double error = std::abs(got - e.value) / allowed(e);
             worst = std::isfinite(got) ? std::max(worst, error) : 1e9;
           }
         }
@@ -154,15 +171,23 @@ class Scene {
 
   // Makes a step with more sequences take several launches.
   void limit_workspace(int32_t seqs) { max_seqs_at_once_ = seqs; }
-  size_t out_stride() const { return (width_of_q() + 63) / 64 * 64 + 64; }
+  size_t width_of_q() const { return static_cast<size_t>(shape_.heads() * shape_.head_dim); }
   int32_t context(size_t s) const { return contexts_[s]; }
 
  private:
   struct Expected {
     double value, magnitude;  // sum of weight * v and of weight * |v|
+    double products;          // largest sum of |q k| / sqrt(hd) of a key
   };
 
-  size_t width_of_q() const { return static_cast<size_t>(shape_.heads() * shape_.head_dim); }
+  double allowed(const Expected& e) const {
+    // 2^-11 of the result, 2^-11 of each weight in the sum of products and in the sum of weights
+    if (!shape_.precise()) return 5e-4 * std::abs(e.value) + 1e-3 * e.magnitude + 1e-7;
+    // 2^-22 of queries, keys and what their sums pass through: an error of the score and so of each weight;
+    // 2^-22 of weights and values, and sums of thousands of them
+    return (1e-5 + 5e-7 * e.products) * e.magnitude + 1e-7;
+  }
+
   int32_t slot(size_t s, int32_t position) const {
     const size_t block = s * static_cast<size_t>(stride_) + static_cast<size_t>(position / shape_.block_size);
     return tables_[block] * shape_.block_size + position % shape_.block_size;
@@ -182,8 +207,8 @@ class Scene {
           float key = normal(random_);
           if (d % (shape_.head_dim / 4) == 3)
             key += key_bias * std::cos(0.01f * static_cast<float>(p * (d + 1)));
-          keys_[at + static_cast<size_t>(d)] = quant::float_to_half(key);
-          values_[at + static_cast<size_t>(d)] = quant::float_to_half(normal(random_));
+          keys_[at + static_cast<size_t>(d)] = as_kept(key);
+          values_[at + static_cast<size_t>(d)] = as_kept(normal(random_));
         }
       }
     }
@@ -192,27 +217,35 @@ class Scene {
       queries_.back().push_back(2.0f * normal(random_));
   }
 
+  float as_kept(float x) const {
+    return shape_.precise() ? x : quant::half_to_float(quant::float_to_half(x));
+  }
+
   std::vector<Expected> reference(size_t s, int32_t position, int32_t head) const {
     const int32_t kv_head = head / shape_.group;
     const float* q = queries_[s].data() + static_cast<size_t>(position) * width_of_q() +
                      static_cast<size_t>(head * shape_.head_dim);
     std::vector<double> weights(static_cast<size_t>(position) + 1);
-    double top = -1e300, sum = 0;
+    const double scale = 1.0 / std::sqrt(static_cast<double>(shape_.head_dim));
+    double top = -1e300, sum = 0, products = 0;
     for (int32_t p = 0; p <= position; ++p) {
-      const uint16_t* key = keys_.data() + offset(s, p, kv_head);
-      double dot = 0;
-      for (int32_t d = 0; d < shape_.head_dim; ++d)
-        dot += static_cast<double>(q[d]) * static_cast<double>(quant::half_to_float(key[d]));
-      weights[static_cast<size_t>(p)] = dot / std::sqrt(static_cast<double>(shape_.head_dim));
+      const float* key = keys_.data() + offset(s, p, kv_head);
+      double dot = 0, magnitude = 0;
+      for (int32_t d = 0; d < shape_.head_dim; ++d) {
+        const double product = static_cast<double>(q[d]) * static_cast<double>(key[d]);
+        dot += product, magnitude += std::abs(product);
+      }
+      weights[static_cast<size_t>(p)] = dot * scale;
+      products = std::max(products, magnitude * scale);
       top = std::max(top, weights[static_cast<size_t>(p)]);
     }
     for (double& w : weights) sum += w = std::exp(w - top);
-    std::vector<Expected> out(static_cast<size_t>(shape_.head_dim));
+    std::vector<Expected> out(static_cast<size_t>(shape_.head_dim), {0, 0, products});
     for (int32_t p = 0; p <= position; ++p) {
-      const uint16_t* value = values_.data() + offset(s, p, kv_head);
+      const float* value = values_.data() + offset(s, p, kv_head);
       const double weight = weights[static_cast<size_t>(p)] / sum;
       for (size_t d = 0; d < out.size(); ++d) {
-        const auto v = static_cast<double>(quant::half_to_float(value[d]));
+        const auto v = static_cast<double>(value[d]);
         out[d].value += weight * v;
         out[d].magnitude += weight * std::abs(v);
       }
@@ -220,39 +253,49 @@ class Scene {
     return out;
   }
 
-  // Columns beyond the heads, and rows of padding, are left as they were.
-  bool untouched(const std::vector<uint16_t>& bits, size_t tokens) const {
-    for (size_t i = 0; i < bits.size(); ++i) {
-      const bool outside = i / out_stride() >= tokens || i % out_stride() >= width_of_q();
-      if (outside && bits[i] != kPoison) return false;
+  // The rows of the tokens. All else is as it was: columns beyond the heads, rows of padding, and the buffer
+  // that a cache of this type does not write to.
+  std::vector<float> results(const std::vector<uint16_t>& halves, size_t stride,
+                             const std::vector<float>& values, size_t tokens) const {
+    std::vector<float> rows;
+    size_t written = 0;
+    for (size_t i = 0; i < halves.size(); ++i) {
+      const bool inside = !shape_.precise() && i / stride < tokens && i % stride < width_of_q();
+      if (inside) rows.push_back(quant::half_to_float(halves[i]));
+      written += !inside && !is_poison(halves[i]);
     }
-    return true;
+    for (size_t i = 0; i < values.size(); ++i) {
+      const bool inside = shape_.precise() && i < tokens * width_of_q();
+      if (inside) rows.push_back(values[i]);
+      written += !inside && !is_poison(values[i]);
+    }
+    REQUIRE(written == 0);
+    return rows;
   }
 
   Shape shape_;
   std::vector<int32_t> contexts_;
   std::mt19937 random_;
   int32_t stride_ = 0, num_blocks_ = 0;
-  std::vector<uint16_t> keys_, values_;
+  std::vector<float> keys_, values_;
   std::vector<int32_t> tables_;
   std::vector<std::vector<float>> queries_;  // of each sequence: [context, H * hd]
-  DeviceBuffer<uint16_t> device_keys_, device_values_;
+  std::unique_ptr<Planes> device_keys_, device_values_;
   AttentionWorkspace workspace_;
   int32_t max_seqs_at_once_ = AttentionWorkspace::kMaxSeqs;
 };
 
 // The step with all parts: every result is right, and has the bits it has when its sequence is alone.
 void check(Scene& scene, const std::vector<Scene::Part>& parts) {
-  const std::vector<uint16_t> together = scene.run(parts, true);
+  const std::vector<float> together = scene.run(parts, true);
   CHECK(scene.worst(parts, together) <= 1.0);
-  size_t first = 0;
+  std::span<const float> rest = together;
   for (const Scene::Part& part : parts) {
-    const std::vector<uint16_t> alone = scene.run({part}, false);
-    const bool same = std::equal(alone.begin(), alone.end(),
-                                 together.begin() + static_cast<std::ptrdiff_t>(first * scene.out_stride()));
+    const std::vector<float> alone = scene.run({part}, false);
     INFO("sequence " << part.index << ": " << part.seq.tokens << " tokens, context " << part.seq.context);
-    CHECK(same);
-    first += static_cast<size_t>(part.seq.tokens);
+    REQUIRE(rest.size() >= alone.size());
+    CHECK(same_bits(std::span<const float>(alone), rest.first(alone.size())));
+    rest = rest.subspan(alone.size());
   }
 }
 
@@ -265,46 +308,59 @@ std::vector<Scene::Part> parts_of(const Scene& scene, const std::vector<int32_t>
 
 std::string name(const Shape& s) {
   return "head_dim " + std::to_string(s.head_dim) + ", group " + std::to_string(s.group) + ", KV heads " +
-         std::to_string(s.kv_heads) + ", block " + std::to_string(s.block_size);
+         std::to_string(s.kv_heads) + ", block " + std::to_string(s.block_size) +
+         (s.precise() ? ", FP32 cache" : "");
+}
+
+// Calls f with each shape over an FP16 and an FP32 cache, in a section of its own.
+template <class F>
+void for_each_cache(const std::vector<Shape>& shapes, const F& f) {
+  for (Shape shape : shapes) {
+    for (const KvDType cache : {KvDType::F16, KvDType::F32}) {
+      shape.cache = cache;
+      SECTION(name(shape)) { f(shape); }
+    }
+  }
+}
+
+// Every head width with every group size.
+std::vector<Shape> all_shapes() {
+  std::vector<Shape> shapes;
+  for (const int32_t head_dim : {64, 128, 256}) {
+    for (const int32_t group : {1, 2, 4, 5, 7, 8, 16, 20})
+      shapes.push_back({head_dim, group, group == 7 ? 2 : 1});
+  }
+  return shapes;
 }
 
 }  // namespace
 
 TEST_CASE("decode: every group size and head width", "[cuda][attention]") {
   NEEDS_CUDA_DEVICE();
-  for (const int32_t head_dim : {64, 128, 256}) {
-    for (const int32_t group : {1, 2, 4, 5, 7, 8, 16, 20}) {
-      const Shape shape{head_dim, group, group == 7 ? 2 : 1};
-      SECTION(name(shape)) {
-        Scene scene(shape, {1, 2, 15, 16, 17, 130});
-        check(scene, parts_of(scene, {1, 1, 1, 1, 1, 1}));
-      }
-    }
-  }
+  for_each_cache(all_shapes(), [](const Shape& shape) {
+    Scene scene(shape, {1, 2, 15, 16, 17, 130});
+    check(scene, parts_of(scene, {1, 1, 1, 1, 1, 1}));
+  });
 }
 
 TEST_CASE("decode: lengths around tiles, splits and blocks", "[cuda][attention]") {
   NEEDS_CUDA_DEVICE();
-  for (const Shape& shape : {Shape{64, 7, 2}, Shape{128, 7, 4, 48}, Shape{256, 2, 3, 32}}) {
-    SECTION(name(shape)) {
-      Scene scene(shape, {127, 128, 129, 255, 256, 257, 1000, 1});
-      check(scene, parts_of(scene, {1, 1, 1, 1, 1, 1, 1, 1}));
-    }
-  }
+  for_each_cache({{64, 7, 2}, {128, 7, 4, 48}, {256, 2, 3, 32}}, [](const Shape& shape) {
+    Scene scene(shape, {127, 128, 129, 255, 256, 257, 1000, 1});
+    check(scene, parts_of(scene, {1, 1, 1, 1, 1, 1, 1, 1}));
+  });
 }
 
 TEST_CASE("decode: long contexts", "[cuda][attention][slow]") {
   NEEDS_CUDA_DEVICE();
-  for (const Shape& shape : {Shape{64, 7, 2}, Shape{128, 7, 4}, Shape{128, 4, 8}}) {
-    SECTION(name(shape)) {
-      Scene scene(shape, {4096, 5, 8193});
-      check(scene, parts_of(scene, {1, 1, 1}));
-    }
-  }
-  SECTION("32,768") {
-    Scene scene({64, 7, 1}, {32768, 1000});
+  for_each_cache({{64, 7, 2}, {128, 7, 4}, {128, 4, 8}}, [](const Shape& shape) {
+    Scene scene(shape, {4096, 5, 8193});
+    check(scene, parts_of(scene, {1, 1, 1}));
+  });
+  for_each_cache({{64, 7, 1}}, [](const Shape& shape) {
+    Scene scene(shape, {32768, 1000});
     check(scene, parts_of(scene, {1, 1}));
-  }
+  });
 }
 
 TEST_CASE("decode: more sequences than a warp has lanes", "[cuda][attention]") {
@@ -319,71 +375,54 @@ TEST_CASE("decode: more sequences than a warp has lanes", "[cuda][attention]") {
 
 TEST_CASE("prefill: every group size and head width", "[cuda][attention]") {
   NEEDS_CUDA_DEVICE();
-  for (const int32_t head_dim : {64, 128, 256}) {
-    for (const int32_t group : {1, 2, 4, 5, 7, 8, 16, 20}) {
-      const Shape shape{head_dim, group, group == 7 ? 2 : 1};
-      SECTION(name(shape)) {
-        Scene scene(shape, {2, 17, 70, 33});
-        check(scene, parts_of(scene, {2, 17, 70, 5}));
-      }
-    }
-  }
+  for_each_cache(all_shapes(), [](const Shape& shape) {
+    Scene scene(shape, {2, 17, 70, 33});
+    check(scene, parts_of(scene, {2, 17, 70, 5}));
+  });
 }
 
 TEST_CASE("prefill: chunks after an earlier context", "[cuda][attention]") {
   NEEDS_CUDA_DEVICE();
-  for (const Shape& shape : {Shape{64, 7, 2}, Shape{128, 7, 2, 48}, Shape{128, 1, 3}, Shape{256, 2, 1}}) {
-    SECTION(name(shape)) {
-      Scene scene(shape, {300, 257, 64, 130});
-      check(scene, parts_of(scene, {100, 2, 64, 65}));
-    }
-  }
+  for_each_cache({{64, 7, 2}, {128, 7, 2, 48}, {128, 1, 3}, {256, 2, 1}}, [](const Shape& shape) {
+    Scene scene(shape, {300, 257, 64, 130});
+    check(scene, parts_of(scene, {100, 2, 64, 65}));
+  });
 }
 
 TEST_CASE("prefill: long prompts", "[cuda][attention][slow]") {
   NEEDS_CUDA_DEVICE();
-  for (const Shape& shape : {Shape{64, 7, 2}, Shape{128, 7, 1}}) {
-    SECTION(name(shape)) {
-      Scene scene(shape, {2048, 4096});
-      check(scene, parts_of(scene, {2048, 300}));
-    }
-  }
+  for_each_cache({{64, 7, 2}, {128, 7, 1}}, [](const Shape& shape) {
+    Scene scene(shape, {2048, 4096});
+    check(scene, parts_of(scene, {2048, 300}));
+  });
 }
 
 TEST_CASE("decoding sequences among prompts", "[cuda][attention]") {
   NEEDS_CUDA_DEVICE();
-  for (const Shape& shape : {Shape{64, 7, 2}, Shape{128, 4, 2}}) {
-    SECTION(name(shape)) {
-      Scene scene(shape, {700, 90, 1, 140, 33});
-      check(scene, parts_of(scene, {1, 90, 1, 40, 1}));
-    }
-  }
+  for_each_cache({{64, 7, 2}, {128, 4, 2}}, [](const Shape& shape) {
+    Scene scene(shape, {700, 90, 1, 140, 33});
+    check(scene, parts_of(scene, {1, 90, 1, 40, 1}));
+  });
 }
 
 TEST_CASE("a prompt has the same results in one piece and in chunks", "[cuda][attention]") {
   NEEDS_CUDA_DEVICE();
-  for (const Shape& shape : {Shape{64, 7, 2}, Shape{128, 5, 1}}) {
-    SECTION(name(shape)) {
-      Scene scene(shape, {203});
-      const std::vector<uint16_t> whole = scene.run({{0, {203, 203}}}, false);
-      std::vector<uint16_t> chunks = scene.run({{0, {50, 50}}}, false);
-      for (const Seq& seq : {Seq{101, 151}, Seq{52, 203}}) {
-        const std::vector<uint16_t> next = scene.run({{0, seq}}, true);
-        chunks.insert(
-            chunks.end(), next.begin(),
-            next.begin() + static_cast<std::ptrdiff_t>(static_cast<size_t>(seq.tokens) * scene.out_stride()));
-      }
-      CHECK(chunks == whole);
+  for_each_cache({{64, 7, 2}, {128, 5, 1}}, [](const Shape& shape) {
+    Scene scene(shape, {203});
+    const std::vector<float> whole = scene.run({{0, {203, 203}}}, false);
+    std::vector<float> chunks = scene.run({{0, {50, 50}}}, false);
+    for (const Seq& seq : {Seq{101, 151}, Seq{52, 203}}) {
+      const std::vector<float> next = scene.run({{0, seq}}, true);
+      chunks.insert(chunks.end(), next.begin(), next.end());
     }
-  }
+    CHECK(same_bits(std::span<const float>(chunks), std::span<const float>(whole)));
+  });
 }
 
 TEST_CASE("keys of several hundred keep the queries' low bits", "[cuda][attention]") {
   NEEDS_CUDA_DEVICE();
-  for (const Shape& shape : {Shape{64, 7, 1}, Shape{128, 7, 1}, Shape{256, 2, 1}}) {
-    SECTION(name(shape)) {
-      Scene scene(shape, {400, 150}, 300.0f);
-      check(scene, parts_of(scene, {1, 40}));
-    }
-  }
+  for_each_cache({{64, 7, 1}, {128, 7, 1}, {256, 2, 1}}, [](const Shape& shape) {
+    Scene scene(shape, {400, 150}, 300.0f);
+    check(scene, parts_of(scene, {1, 40}));
+  });
 }

@@ -2,6 +2,7 @@
 // precision.
 #include <cmath>
 #include <random>
+#include <string>
 
 #include "kernels/cuda/attention.h"
 #include "kernels/quant/half.h"
@@ -68,7 +69,13 @@ std::vector<double> expected(const Case& c, const float* x, const float* bias, c
 
 double relative(double got, double want, double scale) { return std::abs(got - want) / scale; }
 
-void check(const Case& c) {
+// Largest value of the cache, and by how much what it keeps of x may differ, apart from the arithmetic.
+double limit_of(KvDType cache) { return cache == KvDType::F16 ? 65504.0 : 131008.0; }
+double rounding(KvDType cache, double x) {
+  return cache == KvDType::F16 ? std::abs(x) * 0x1p-11 : std::abs(x) * 0x1p-22 + 0x1p-25;
+}
+
+void check(const Case& c, KvDType cache_type) {
   const std::vector<int32_t> positions{0, 1, 17, 299, 0, 250}, slots{5, 79, 16, 0, -1, 33};
   const size_t tokens = positions.size(), hd = static_cast<size_t>(c.head_dim);
   const auto heads = static_cast<size_t>(c.heads), kv_heads = static_cast<size_t>(c.kv_heads);
@@ -86,9 +93,15 @@ void check(const Case& c) {
   const size_t cache = size_t{kBlocks} * kBlockSize * kv_heads * hd;
   const auto d_keys = to_device(std::vector<uint16_t>(cache, kUnwritten));
   const auto d_values = to_device(std::vector<uint16_t>(cache, kUnwritten));
+  const auto d_keys_low = to_device(std::vector<uint16_t>(cache, kUnwritten));
+  const auto d_values_low = to_device(std::vector<uint16_t>(cache, kUnwritten));
   const auto d_q = to_device(std::vector<float>(tokens * heads * hd, std::nanf("")));
-  const KvLayer kv{reinterpret_cast<__half*>(d_keys.data()), reinterpret_cast<__half*>(d_values.data()),
-                   c.kv_heads, kBlockSize, c.head_dim};
+  KvLayer kv{reinterpret_cast<__half*>(d_keys.data()), reinterpret_cast<__half*>(d_values.data()), c.kv_heads,
+             kBlockSize, c.head_dim};
+  if (cache_type == KvDType::F32) {
+    kv.keys_low = reinterpret_cast<__half*>(d_keys_low.data());
+    kv.values_low = reinterpret_cast<__half*>(d_values_low.data());
+  }
   DeviceStep step{};
   step.positions = d_positions.data();
   step.slot_mapping = d_slots.data();
@@ -104,7 +117,8 @@ void check(const Case& c) {
   finish_qkv(op, step, kv, d_q.data(), nullptr);
 
   const std::vector<float> q = to_host(d_q);
-  const std::vector<uint16_t> keys = to_host(d_keys), values = to_host(d_values);
+  const std::vector<uint16_t> keys = to_host(d_keys), values = to_host(d_values),
+                              keys_low = to_host(d_keys_low), values_low = to_host(d_values_low);
   double q_error = 0, k_error = 0, v_error = 0;
   size_t written = 0;
   for (size_t t = 0; t < tokens; ++t) {
@@ -126,10 +140,12 @@ void check(const Case& c) {
       const size_t kv_head = h - heads - (is_k ? 0 : kv_heads);
       const auto at = static_cast<size_t>(kv.offset(slots[t], static_cast<int32_t>(kv_head)));
       for (size_t d = 0; d < hd; ++d, ++written) {
-        const double bounded = std::min(65504.0, std::max(-65504.0, want[d]));
-        const auto got = static_cast<double>(quant::half_to_float((is_k ? keys : values)[at + d]));
+        const double limit = limit_of(cache_type), bounded = std::min(limit, std::max(-limit, want[d]));
+        auto got = static_cast<double>(quant::half_to_float((is_k ? keys : values)[at + d]));
+        if (cache_type == KvDType::F32)
+          got += static_cast<double>(quant::half_to_float((is_k ? keys_low : values_low)[at + d]));
         const double error =
-            std::abs(got - bounded) / (std::abs(bounded) / 2048 + 2e-6 * std::min(scale, 65504.0));
+            std::abs(got - bounded) / (rounding(cache_type, bounded) + 2e-6 * std::min(scale, limit));
         (is_k ? k_error : v_error) = std::max(is_k ? k_error : v_error, std::isfinite(got) ? error : 1e9);
       }
     }
@@ -137,21 +153,28 @@ void check(const Case& c) {
   CHECK(q_error <= 2e-6);
   CHECK(k_error <= 1.0);
   CHECK(v_error <= 1.0);
-  size_t changed = 0;
-  for (size_t i = 0; i < cache; ++i) changed += (keys[i] != kUnwritten) + (values[i] != kUnwritten);
+  size_t changed = 0, changed_low = 0;
+  for (size_t i = 0; i < cache; ++i) {
+    changed += (keys[i] != kUnwritten) + (values[i] != kUnwritten);
+    changed_low += (keys_low[i] != kUnwritten) + (values_low[i] != kUnwritten);
+  }
   CHECK(changed == written);
+  CHECK(changed_low == (cache_type == KvDType::F32 ? written : 0));
 }
 
 }  // namespace
 
 TEST_CASE("queries, keys and values are finished", "[cuda][qkv]") {
   NEEDS_CUDA_DEVICE();
-  SECTION("Qwen2.5-0.5B") { check({64, 14, 2, 64, true, false, 1.0f}); }
-  SECTION("Qwen2.5-7B with YaRN") { check({128, 28, 4, 128, true, false, 1.1386294f}); }
-  SECTION("Qwen3") { check({128, 32, 8, 128, false, true, 1.0f}); }
-  SECTION("partial rotation") { check({128, 5, 1, 80, true, true, 1.0f}); }
-  SECTION("wide heads") { check({256, 4, 2, 64, false, true, 0.5f}); }
-  SECTION("no rotation") { check({64, 3, 3, 0, false, false, 1.0f}); }
+  for (const KvDType cache : {KvDType::F16, KvDType::F32}) {
+    const std::string of_cache = cache == KvDType::F16 ? ", FP16 cache" : ", FP32 cache";
+    SECTION("Qwen2.5-0.5B" + of_cache) { check({64, 14, 2, 64, true, false, 1.0f}, cache); }
+    SECTION("Qwen2.5-7B with YaRN" + of_cache) { check({128, 28, 4, 128, true, false, 1.1386294f}, cache); }
+    SECTION("Qwen3" + of_cache) { check({128, 32, 8, 128, false, true, 1.0f}, cache); }
+    SECTION("partial rotation" + of_cache) { check({128, 5, 1, 80, true, true, 1.0f}, cache); }
+    SECTION("wide heads" + of_cache) { check({256, 4, 2, 64, false, true, 0.5f}, cache); }
+    SECTION("no rotation" + of_cache) { check({64, 3, 3, 0, false, false, 1.0f}, cache); }
+  }
 }
 
 TEST_CASE("angles are those of double precision, rounded once", "[cuda][qkv]") {
@@ -183,7 +206,7 @@ TEST_CASE("cache shapes that no kernel serves are refused", "[cuda][qkv]") {
     return "accepted";
   };
   CHECK(refusal({2, 4, 16, 2, 128, KvDType::F16}) == "accepted");
-  CHECK(refusal({2, 4, 16, 2, 128, KvDType::F32}).find("--kv-dtype") != std::string::npos);
+  CHECK(refusal({2, 4, 16, 2, 128, KvDType::F32}) == "accepted");
   CHECK(refusal({2, 4, 16, 2, 96, KvDType::F16}).find("96") != std::string::npos);
   CHECK(refusal({2, 4, 8, 2, 128, KvDType::F16}).find("block size 8") != std::string::npos);
   CHECK(refusal({0, 4, 16, 2, 128, KvDType::F16}).find("positive") != std::string::npos);
@@ -191,4 +214,11 @@ TEST_CASE("cache shapes that no kernel serves are refused", "[cuda][qkv]") {
   const CudaKvCache cache({3, 4, 32, 2, 64, KvDType::F16});
   CHECK(cache.layer(2).keys - cache.layer(0).keys == 2 * 4 * 32 * 2 * 64);
   CHECK(cache.layer(1).offset(33, 1) == ((1 * 2 + 1) * 32 + 1) * 64);
+  CHECK_FALSE(cache.layer(1).precise());
+
+  const CudaKvCache precise({3, 4, 32, 2, 64, KvDType::F32});
+  const KvLayer first = precise.layer(0), last = precise.layer(2);
+  CHECK(last.keys - first.keys == 2 * 4 * 32 * 2 * 64);
+  CHECK(first.keys_low - first.keys == 3 * 4 * 32 * 2 * 64);
+  CHECK(last.values_low - last.values == 3 * 4 * 32 * 2 * 64);
 }
