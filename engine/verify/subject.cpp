@@ -4,11 +4,20 @@
 
 namespace qwend::verify {
 
+// FP16 activations send some tokens to other experts than FP32 does, wherever two experts are nearly tied:
+// that moves such a token, and a little those that attend to it, by up to its own size, and neither side is
+// wrong.
+double Subject::tolerance(Stage stage) const {
+  const bool added_up = stage == Stage::Cumulative || stage == Stage::ForwardLogits;
+  const bool moved = added_up && numerics == Numerics::Half && config().arch->moe;
+  return info(stage).tolerance(numerics) * (moved ? 10.0 : 1.0);
+}
+
 Outcome& Subject::record(Stage stage, const Worst& worst, int64_t compared, const StepShape* shape,
                          int32_t layer, std::string tensor, bool heads) {
   Outcome outcome{.stage = stage,
                   .error = std::max(worst.error, 0.0),
-                  .tolerance = info(stage).tolerance(numerics),
+                  .tolerance = tolerance(stage),
                   .compared = compared,
                   .place = {},
                   .detail = {}};

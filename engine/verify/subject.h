@@ -36,6 +36,7 @@ struct Subject {
 
   const ModelConfig& config() const { return model.config(); }
 
+  double tolerance(Stage stage) const;
   // Adds an outcome. shape: the step whose row worst.row is, or none. heads: worst.part is a head.
   Outcome& record(Stage stage, const Worst& worst, int64_t compared, const StepShape* shape = nullptr,
                   int32_t layer = -1, std::string tensor = {}, bool heads = false);

@@ -253,9 +253,9 @@ __global__ void __launch_bounds__(32 * kWarps * (kPaired ? 2 : 1)) kernel(const 
 #pragma unroll
     for (int n = 0; n < NT; ++n) x[n] = columns.input(8 * n + lane / 4);
     float sums[NT][4];
-    // Q4_K gate and up of 7B: 47 us with fragments as they are used, 65 us ahead (98 registers: one CTA a
-    // multiprocessor).
-    constexpr bool kAhead = NT <= 2 && !(kPaired && Format::kHasMin);
+    // Gate and up have 16 warps a CTA: fetching ahead takes registers that cost the second CTA of a
+    // multiprocessor (7B, Q4_K: 65 us instead of 47; Q6_K: 69 instead of 49).
+    constexpr bool kAhead = NT <= 2 && !kPaired;
     multiply<Format, NT, kAhead>(format, args.part.col_tiles(), x, warp, lane, sums);
 #pragma unroll
     for (int n = 0; n < NT; ++n) {

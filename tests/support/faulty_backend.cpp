@@ -70,7 +70,7 @@ void FaultyBackend::attn_input(const AttnInput& op, const DeviceActivation& x, D
                                DeviceActivation& q) {
   AttnInput changed = op;
   if (planted(FaultKind::NormEps, op.layer)) changed.eps *= 10;
-  if (planted(FaultKind::LoneStep, op.layer) && input_.num_seqs() == 1) changed.eps += 0.1f;
+  if (planted(FaultKind::LoneStep, op.layer) && input_.num_seqs() == 1) changed.eps = 1e6f;
   if (planted(FaultKind::MissingBias, op.layer)) changed.bias = nullptr;
   if (planted(FaultKind::InterleavedRope, op.layer)) {
     unrotated_ = op.rope;
