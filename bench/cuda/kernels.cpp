@@ -196,18 +196,25 @@ void bench_attention(Bench& bench) {
     const char* name;
     AttentionShape shape;
     int seqs, tokens, context;
+    KvDType cache = KvDType::F16;
   };
   const AttentionShape small{14, 2, 64}, middle{28, 4, 128}, qwen3{32, 8, 128};
-  const Case cases[] = {
-      {"0.5B decode 1k", small, 1, 1, 1024},       {"0.5B decode 16k", small, 1, 1, 16384},
-      {"0.5B decode 64 x 1k", small, 64, 1, 1024}, {"7B decode 1k", middle, 1, 1, 1024},
-      {"7B decode 16k", middle, 1, 1, 16384},      {"7B decode 64 x 1k", middle, 64, 1, 1024},
-      {"8B decode 64 x 1k", qwen3, 64, 1, 1024},   {"0.5B prefill 2,048", small, 1, 2048, 2048},
-      {"7B prefill 2,048", middle, 1, 2048, 2048}, {"7B prefill 2,048 at 16k", middle, 1, 2048, 16384}};
+  const Case cases[] = {{"0.5B decode 1k", small, 1, 1, 1024},
+                        {"0.5B decode 16k", small, 1, 1, 16384},
+                        {"0.5B decode 64 x 1k", small, 64, 1, 1024},
+                        {"7B decode 1k", middle, 1, 1, 1024},
+                        {"7B decode 16k", middle, 1, 1, 16384},
+                        {"7B decode 64 x 1k", middle, 64, 1, 1024},
+                        {"8B decode 64 x 1k", qwen3, 64, 1, 1024},
+                        {"0.5B prefill 2,048", small, 1, 2048, 2048},
+                        {"7B prefill 2,048", middle, 1, 2048, 2048},
+                        {"7B prefill 2,048 at 16k", middle, 1, 2048, 16384},
+                        {"0.5B decode 64 x 1k, f32", small, 64, 1, 1024, KvDType::F32},
+                        {"7B decode 64 x 1k, f32", middle, 64, 1, 1024, KvDType::F32},
+                        {"7B prefill 2,048, f32", middle, 1, 2048, 2048, KvDType::F32}};
   for (const Case& c : cases) {
     const StepArrays arrays(c.seqs, c.tokens, c.context, 16);
-    const KvCacheSpec spec{4,           arrays.stride * c.seqs, 16, c.shape.num_kv_heads, c.shape.head_dim,
-                           KvDType::F16};
+    const KvCacheSpec spec{4, arrays.stride * c.seqs, 16, c.shape.num_kv_heads, c.shape.head_dim, c.cache};
     const CudaKvCache kv(spec);
     StepBuffers buffers(4096);
     buffers.grow(arrays.input(), StepShape::of(arrays.input()));
@@ -217,14 +224,15 @@ void bench_attention(Bench& bench) {
     const int total = c.seqs * c.tokens;
     const int64_t width = int64_t{c.shape.num_heads} * c.shape.head_dim;
     const auto q = DeviceBuffer<float>::zeroed(static_cast<size_t>(total * width));
-    const auto out = DeviceBuffer<__half>::zeroed(static_cast<size_t>(total * width));
+    const auto halves = DeviceBuffer<__half>::zeroed(static_cast<size_t>(total * width));
+    const auto values = DeviceBuffer<float>::zeroed(static_cast<size_t>(total * width));
     const double us = bench.time(8, [&](int i) {
-      attention(c.shape, step, kv.layer(i % 4), q.data(), workspace, {out.data(), width, nullptr},
+      attention(c.shape, step, kv.layer(i % 4), q.data(), workspace, {halves.data(), width, values.data()},
                 bench.stream.get());
     });
     const double pairs = static_cast<double>(c.seqs) * c.tokens * (c.context - c.tokens / 2.0);
     const double bytes =
-        static_cast<double>(c.seqs) * c.context * c.shape.num_kv_heads * c.shape.head_dim * 4;
+        static_cast<double>(c.seqs) * c.context * static_cast<double>(spec.bytes_per_token()) / 4;
     bench.report("attention", c.name, total, us, bytes, 4 * pairs * static_cast<double>(width));
   }
 }

@@ -29,7 +29,8 @@ struct InputResult {
 };
 
 InputResult attn_input(Backend& backend, const InputCase& c, const TestStep& step,
-                       const std::vector<float>& x, int64_t width, int32_t num_layers, int32_t layer) {
+                       const std::vector<float>& x, int64_t width, int32_t num_layers, int32_t layer,
+                       KvDType cache) {
   const auto& [heads, kv_heads, head_dim, norm_eps] = c.shape;
   RandomParts parts;
   parts.add(c.q_type, int64_t{heads} * head_dim, width).add(c.k_type, int64_t{kv_heads} * head_dim, width);
@@ -41,7 +42,7 @@ InputResult attn_input(Backend& backend, const InputCase& c, const TestStep& ste
   const Vector k_norm = backend.upload_vector(normal_values(static_cast<size_t>(head_dim), 11));
   const RopeTable rope = rope_table(c.rotary_dim, 1.1f);
   const KvCachePtr kv =
-      backend.allocate_kv({num_layers, kNumBlocks, TestStep::kBlockSize, kv_heads, head_dim, KvDType::F16});
+      backend.allocate_kv({num_layers, kNumBlocks, TestStep::kBlockSize, kv_heads, head_dim, cache});
   const Activation in = backend.allocate(width), q = backend.allocate(int64_t{heads} * head_dim);
   poison_all(backend, *q, step.num_tokens());
   backend.begin_step(step.input());
@@ -62,11 +63,10 @@ InputResult attn_input(Backend& backend, const InputCase& c, const TestStep& ste
 }
 
 // Queries, and a cache filled with keys and values of all that the step's sequences have seen.
-Rows attention(Backend& backend, const AttentionShape& shape, const TestStep& step) {
+Rows attention(Backend& backend, const AttentionShape& shape, const TestStep& step, KvDType cache) {
   const auto& [heads, kv_heads, head_dim, norm_eps] = shape;
   constexpr int32_t kLayer = 1;
-  const KvCachePtr kv =
-      backend.allocate_kv({2, kNumBlocks, TestStep::kBlockSize, kv_heads, head_dim, KvDType::F16});
+  const KvCachePtr kv = backend.allocate_kv({2, kNumBlocks, TestStep::kBlockSize, kv_heads, head_dim, cache});
   for (size_t s = 0; s < step.context_lens.size(); ++s) {
     for (int32_t position = 0; position < step.context_lens[s]; ++position) {
       for (int32_t head = 0; head < kv_heads; ++head) {
@@ -117,19 +117,21 @@ TEST_CASE("parity: queries, keys and values", "[cuda][backend][parity]") {
       {{4, 2, 256, 1e-6f}, true, true, 256, DType::F16, DType::Q4_0, DType::Q8_0},
   };
   constexpr int64_t kWidth = 512;
+  const KvDType cache = GENERATE(KvDType::F16, KvDType::F32);
   for (const InputCase& c : cases) {
     for (const std::vector<TestStep::Seq>& seqs : kSteps) {
       const TestStep step(seqs, kNumBlocks);
       INFO(c.shape.num_heads << " heads over " << c.shape.num_kv_heads << " of " << c.shape.head_dim << ", "
                              << step.num_tokens() << " tokens, bias " << c.bias << ", QK-norm " << c.qk_norm);
       const std::vector<float> x = activations(step.num_tokens(), kWidth, 41);
-      const InputResult want = attn_input(*backends.cpu, c, step, x, kWidth, 3, 2),
-                        got = attn_input(*backends.cuda, c, step, x, kWidth, 3, 2);
+      const InputResult want = attn_input(*backends.cpu, c, step, x, kWidth, 3, 2, cache),
+                        got = attn_input(*backends.cuda, c, step, x, kWidth, 3, 2, cache);
       // Queries of few tokens are computed from activations in two planes and weights as they are.
       const double allowed = step.num_tokens() <= 64 ? kTwoPlaneTolerance : kProductTolerance;
       CHECK(worst_row_error(got.q, want.q) < allowed);
-      CHECK(worst_row_error(got.keys, want.keys) < kProductTolerance);
-      CHECK(worst_row_error(got.values, want.values) < kProductTolerance);
+      const double kept = cache == KvDType::F32 ? allowed : kProductTolerance;
+      CHECK(worst_row_error(got.keys, want.keys) < kept);
+      CHECK(worst_row_error(got.values, want.values) < kept);
     }
   }
 }
@@ -137,14 +139,17 @@ TEST_CASE("parity: queries, keys and values", "[cuda][backend][parity]") {
 TEST_CASE("parity: attention over the paged cache", "[cuda][backend][parity]") {
   NEEDS_CUDA_DEVICE();
   Backends backends(kMaxTokens);
+  const KvDType cache = GENERATE(KvDType::F16, KvDType::F32);
+  const double allowed = cache == KvDType::F32 ? 3e-5 : 3 * kProductTolerance;
   for (const AttentionShape& shape : {AttentionShape{14, 2, 64}, AttentionShape{4, 4, 128},
                                       AttentionShape{8, 1, 128}, AttentionShape{4, 2, 256}}) {
     for (const std::vector<TestStep::Seq>& seqs : kSteps) {
       const TestStep step(seqs, kNumBlocks);
       INFO(shape.num_heads << " heads over " << shape.num_kv_heads << " of " << shape.head_dim << ", "
                            << step.num_tokens() << " tokens of " << seqs.size() << " sequences");
-      const Rows want = attention(*backends.cpu, shape, step), got = attention(*backends.cuda, shape, step);
-      CHECK(worst_row_error(got, want) < 3 * kProductTolerance);
+      const Rows want = attention(*backends.cpu, shape, step, cache),
+                 got = attention(*backends.cuda, shape, step, cache);
+      CHECK(worst_row_error(got, want) < allowed);
     }
   }
 }
@@ -152,9 +157,11 @@ TEST_CASE("parity: attention over the paged cache", "[cuda][backend][parity]") {
 TEST_CASE("keys and values are written and read at their place", "[cuda][backend]") {
   NEEDS_CUDA_DEVICE();
   const auto backend = make_cuda_backend(0, 64, 64);
-  const KvCachePtr kv = backend->allocate_kv({3, 8, 16, 2, 64, KvDType::F16});
-  const auto value_of = [](int32_t layer, int32_t head, int32_t slot) {
-    return static_cast<float>(layer * 512 + head * 256 + slot);  // exact in FP16
+  const KvDType cache = GENERATE(KvDType::F16, KvDType::F32);
+  const KvCachePtr kv = backend->allocate_kv({3, 8, 16, 2, 64, cache});
+  const float fraction = cache == KvDType::F32 ? 0x1p-9f : 0.0f;
+  const auto value_of = [=](int32_t layer, int32_t head, int32_t slot) {
+    return static_cast<float>(layer * 512 + head * 256 + slot) + fraction;  // exact in 11 or 22 bits
   };
   for (int32_t layer = 0; layer < 3; ++layer) {
     for (int32_t head = 0; head < 2; ++head) {

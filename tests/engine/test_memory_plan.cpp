@@ -37,6 +37,11 @@ TEST_CASE("memory plan: a GPU's fraction goes to keys and values, less what is t
   CHECK(plan.max_model_len == 32768);
   CHECK(plan.note.empty());
 
+  const MemoryPlan precise =
+      plan_memory(small_model(), {.kv_blocks = 4096, .kv_dtype = KvDType::F32}, gpu(78 * kGB));
+  CHECK(precise.kv.dtype == KvDType::F32);
+  CHECK(precise.kv_bytes == 4096 * 2 * kBlockBytes);
+
   const MemoryPlan half = plan_memory(small_model(), {.gpu_memory_fraction = 0.5}, gpu(78 * kGB));
   CHECK(half.kv_bytes <= 38 * kGB);
   CHECK(half.kv_bytes + kBlockBytes > 38 * kGB);
