@@ -57,6 +57,14 @@ KvHeadView CpuKvCache::head(int32_t layer, int32_t kv_head) const {
   return view;
 }
 
+CpuKvCache::Location CpuKvCache::locate(const KvHeadView& view, int32_t slot) const {
+  const int64_t block = slot / spec_.block_size;
+  const int32_t token = slot % spec_.block_size;
+  CHECK(slot >= 0 && block < spec_.num_blocks);
+  return {block * view.key_block_stride + int64_t{token / kKeyTile} * kKeyTile * spec_.head_dim,
+          token % kKeyTile, block * view.value_block_stride + int64_t{token} * value_stride_};
+}
+
 namespace {
 // key: [hd] into lane `lane` of a transposed tile [hd][16]
 template <class E>
@@ -68,13 +76,8 @@ void store_token(const E* key, const E* value, int32_t head_dim, E* key_tile, in
 
 void CpuKvCache::write(int32_t layer, int32_t kv_head, int32_t slot, const float* key, const float* value) {
   const int32_t head_dim = spec_.head_dim;
-  const int64_t block = slot / spec_.block_size;
-  const int32_t token = slot % spec_.block_size;
-  CHECK(slot >= 0 && block < spec_.num_blocks);
   const KvHeadView view = head(layer, kv_head);
-  const int64_t tile = block * view.key_block_stride + int64_t{token / kKeyTile} * kKeyTile * head_dim;
-  const int64_t row = block * view.value_block_stride + int64_t{token} * value_stride_;
-  const int32_t lane = token % kKeyTile;
+  const auto [tile, lane, row] = locate(view, slot);
   auto at = [&]<class E>(const std::byte* p, int64_t i) {
     return reinterpret_cast<E*>(const_cast<std::byte*>(p)) + i;
   };
@@ -92,12 +95,8 @@ void CpuKvCache::write(int32_t layer, int32_t kv_head, int32_t slot, const float
 
 KvRow CpuKvCache::read(int32_t layer, int32_t kv_head, int32_t slot) const {
   const int32_t head_dim = spec_.head_dim;
-  const int64_t block = slot / spec_.block_size;
-  const int32_t token = slot % spec_.block_size;
-  CHECK(slot >= 0 && block < spec_.num_blocks);
   const KvHeadView view = head(layer, kv_head);
-  const int64_t tile = block * view.key_block_stride + int64_t{token / kKeyTile} * kKeyTile * head_dim;
-  const int64_t row = block * view.value_block_stride + int64_t{token} * value_stride_;
+  const auto [tile, lane, row] = locate(view, slot);
   const auto element = [&](const std::byte* p, int64_t i) {
     return spec_.dtype == KvDType::F32 ? reinterpret_cast<const float*>(p)[i]
                                        : quant::half_to_float(reinterpret_cast<const uint16_t*>(p)[i]);
@@ -105,7 +104,7 @@ KvRow CpuKvCache::read(int32_t layer, int32_t kv_head, int32_t slot) const {
   KvRow out{std::vector<float>(static_cast<size_t>(head_dim)),
             std::vector<float>(static_cast<size_t>(head_dim))};
   for (int32_t d = 0; d < head_dim; ++d) {
-    out.key[static_cast<size_t>(d)] = element(view.keys, tile + int64_t{d} * kKeyTile + token % kKeyTile);
+    out.key[static_cast<size_t>(d)] = element(view.keys, tile + int64_t{d} * kKeyTile + lane);
     out.value[static_cast<size_t>(d)] = element(view.values, row + d);
   }
   return out;

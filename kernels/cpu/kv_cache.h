@@ -38,6 +38,14 @@ class CpuKvCache : public DeviceKvCache {
   size_t element_bytes() const { return spec_.dtype == KvDType::F16 ? 2 : 4; }
   std::byte* base(int32_t layer, bool values) const;
 
+  // Where a slot's key and value are in a head's view, in elements.
+  struct Location {
+    int64_t tile;  // of the transposed key tile
+    int32_t lane;  // of the key in it
+    int64_t row;   // of the value
+  };
+  Location locate(const KvHeadView& view, int32_t slot) const;
+
   KvCacheSpec spec_;
   int32_t value_stride_ = 0;
   int64_t key_head_elements_ = 0, value_head_elements_ = 0;  // of one head in one block

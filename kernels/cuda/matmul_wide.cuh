@@ -157,10 +157,7 @@ __global__ void __launch_bounds__(32 * kWarps) kernel(const Args args) {
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
         const int token = 8 * n + 2 * (lane % 4) + i;
-        float all = largest[n][i];  // lanes 4g + c of equal c hold the same token
-#pragma unroll
-        for (int d = 4; d < 32; d *= 2) all = fmaxf(all, __shfl_xor_sync(0xffffffffu, all, d));
-        if (lane < 4 && token < args.num_tokens) atomicMax(args.out.row_max + token, __float_as_uint(all));
+        skinny::fold_row_max(args.out.row_max + token, token < args.num_tokens, largest[n][i]);
       }
     }
   } else {

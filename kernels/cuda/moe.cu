@@ -49,9 +49,9 @@ __global__ void __launch_bounds__(32 * kTokensABlock)
         best_expert = static_cast<uint32_t>(i * 32 + lane);
       }
     }
-    const uint32_t largest = __reduce_max_sync(kFullWarp, best);
-    const uint32_t winner = __reduce_min_sync(kFullWarp, best == largest ? best_expert : 0xffffffffu);
-    const float winning = __shfl_sync(kFullWarp, best_logit, static_cast<int>(winner % 32));
+    const uint32_t largest = __reduce_max_sync(kAllLanes, best);
+    const uint32_t winner = __reduce_min_sync(kAllLanes, best == largest ? best_expert : 0xffffffffu);
+    const float winning = __shfl_sync(kAllLanes, best_logit, static_cast<int>(winner % 32));
     if (j == 0) top = winning;
     const float e = expf(winning - top);
     chosen_sum += e;
@@ -72,7 +72,7 @@ __global__ void __launch_bounds__(32 * kTokensABlock)
     for (int i = 0; i < kExpertsALane; ++i) {
       if (i * 32 + lane < shape.num_experts) sum += expf(logit[i] - top);
     }
-    divisor = warp_sum(sum);
+    divisor = lanes_sum(sum);
   }
   if (lane < shape.num_used) {
     expert[t * shape.num_used + lane] = my_expert;
@@ -94,7 +94,7 @@ __global__ void __launch_bounds__(kThreads)
 
   int32_t lower = 0;
   for (int32_t p = tid; p < num_pairs; p += kThreads) lower += expert[p] < mine;
-  lower = __reduce_add_sync(kFullWarp, lower);
+  lower = __reduce_add_sync(kAllLanes, lower);
   if (lane == 0) lower_counts[warp] = lower;
   __syncthreads();
   int32_t next = 0;
@@ -105,7 +105,7 @@ __global__ void __launch_bounds__(kThreads)
   for (int32_t first = 0, round = 0; first < num_pairs; first += kThreads, ++round) {
     const int32_t p = first + tid;
     const bool hit = p < num_pairs && expert[p] == mine;
-    const uint32_t hits = __ballot_sync(kFullWarp, hit);
+    const uint32_t hits = __ballot_sync(kAllLanes, hit);
     int32_t* counts = found[round % 2];
     if (lane == 0) counts[warp] = __popc(hits);
     __syncthreads();

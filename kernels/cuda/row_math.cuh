@@ -5,10 +5,9 @@
 #include <cstdint>
 
 #include "kernels/cuda/activations.h"
+#include "kernels/cuda/device_math.cuh"
 
 namespace qwend::cuda {
-
-inline constexpr uint32_t kFullWarp = 0xffffffffu;
 
 // Magnitudes are compared as bits: the order of non-negative floats, with infinities and NaN above all.
 __device__ inline uint32_t magnitude_bits(float x) { return __float_as_uint(x) & 0x7fffffffu; }
@@ -16,16 +15,10 @@ __device__ inline uint32_t magnitude_bits(const float4& v) {
   return max(max(magnitude_bits(v.x), magnitude_bits(v.y)), max(magnitude_bits(v.z), magnitude_bits(v.w)));
 }
 
-__device__ inline float warp_sum(float v) {
-#pragma unroll
-  for (int offset = 16; offset > 0; offset /= 2) v += __shfl_xor_sync(kFullWarp, v, offset);
-  return v;
-}
-
 // All threads of the block get the sum. `partial` is shared memory that nothing else uses in the kernel.
 template <int kThreads>
 __device__ inline float block_sum(float v, float (&partial)[kThreads / 32]) {
-  v = warp_sum(v);
+  v = lanes_sum(v);
   if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = v;
   __syncthreads();
   float total = 0.0f;
@@ -36,7 +29,7 @@ __device__ inline float block_sum(float v, float (&partial)[kThreads / 32]) {
 
 template <int kThreads>
 __device__ inline uint32_t block_max(uint32_t v, uint32_t (&partial)[kThreads / 32]) {
-  v = __reduce_max_sync(kFullWarp, v);
+  v = __reduce_max_sync(kAllLanes, v);
   if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = v;
   __syncthreads();
   uint32_t largest = 0;

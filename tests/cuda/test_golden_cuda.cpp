@@ -80,11 +80,7 @@ TEST_CASE("log-probabilities on the device equal the reference", "[cuda][golden]
         const bool good = score.largest_error <= tolerance(variant, kv) && score.wrong_beyond_margin == 0;
         passed += good;
         CHECK(good);
-        all.largest_error = std::max(all.largest_error, score.largest_error);
-        all.error_sum += score.error_sum;
-        all.compared += score.compared;
-        all.greedy_matches += score.greedy_matches;
-        all.steps += score.steps;
+        all.add(score);
       }
       std::printf("%-20s %-8s %-5s %3d/%-3zu %4d/%-4d %12.2e %12.2e\n", variant.model.c_str(),
                   variant.format.c_str(), kv == KvDType::F16 ? "F16" : "F32", passed, variant.cases.size(),

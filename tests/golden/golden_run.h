@@ -1,5 +1,6 @@
 // Ways to run a golden case, and how far its log-probabilities are from the reference.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -30,6 +31,15 @@ struct Score {
   int compared = 0;
   int greedy_matches = 0, steps = 0;
   int wrong_beyond_margin = 0;  // another greedy token although the margin exceeds twice the error
+
+  void add(const Score& other) {
+    largest_error = std::max(largest_error, other.largest_error);
+    error_sum += other.error_sum;
+    compared += other.compared;
+    greedy_matches += other.greedy_matches;
+    steps += other.steps;
+    wrong_beyond_margin += other.wrong_beyond_margin;
+  }
 };
 // Over all log-probabilities that the golden has.
 Score score_case(const GoldenCase& golden, const Logits& logits);
