@@ -12,10 +12,14 @@ void reply_json(http::Responder& responder, std::string body) {
 }
 
 void reply_error(App& app, http::Responder& responder, const ApiError& error) {
+  reply_error(app, responder, error, error.to_json());
+}
+
+void reply_error(App& app, http::Responder& responder, const ApiError& error, std::string body) {
   app.metrics.rejected(error.code);
   http::Headers headers;
   if (error.retry_after > 0) headers.emplace_back("Retry-After", std::to_string(error.retry_after));
-  responder.reply(error.status, "application/json", error.to_json(), std::move(headers));
+  responder.reply(error.status, "application/json", std::move(body), std::move(headers));
 }
 
 Result<Value, ApiError> parse_body(const http::Request& request) {

@@ -29,6 +29,7 @@ class Delivery {
   void run() {
     while (!outputs_.done()) {
       if (!consume(outputs_.take(kPoll, pace()))) return outputs_.cancel();
+      if (answer_.cancelled()) outputs_.cancel();
       if (outputs_.done()) break;  // what is left goes out with the end
       if (!flush() || !keep_going()) return outputs_.cancel();
     }
@@ -60,8 +61,8 @@ class Delivery {
 
   bool fail(const ApiError& error) {
     if (!started_) {
-      reply_error(app_, responder_, error);
-    } else if (events_ += "data: " + error.to_json() + "\n\n"; flush()) {
+      reply_error(app_, responder_, error, answer_.error_body(error));
+    } else if (answer_.error_events(error, events_); flush()) {
       responder_.end_stream();
     }
     return false;

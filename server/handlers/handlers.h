@@ -28,6 +28,7 @@ void handle_metrics(App& app, int open_connections, http::Responder& responder);
 // ---- common ground
 void reply_json(http::Responder& responder, std::string body);
 void reply_error(App& app, http::Responder& responder, const ApiError& error);
+void reply_error(App& app, http::Responder& responder, const ApiError& error, std::string body);
 // The body as a JSON object, or 400 invalid_json.
 Result<Value, ApiError> parse_body(const http::Request& request);
 ParseContext parse_context(const App& app);

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "engine/types.h"
+#include "server/openai/error.h"
 #include "server/openai/usage.h"
 
 namespace qwend {
@@ -23,7 +24,8 @@ struct AnswerOptions {
   std::string params_json;    // not empty: show what was used
 };
 
-// One request's answer, streamed or whole. One thread at a time. Deltas of a choice must come in order.
+// One request's answer, streamed or whole, in one dialect. One thread at a time. Deltas of a choice must come
+// in order.
 class Answer {
  public:
   virtual ~Answer() = default;
@@ -33,6 +35,13 @@ class Answer {
   // Streams: what comes after the last finish chunk: usage when asked for, then [DONE].
   virtual void end_events(const Totals& totals, std::string& events) = 0;
   virtual std::string whole(const Totals& totals) = 0;
+  // A failure: in place of the whole answer, or as the end of a stream that has begun.
+  virtual std::string error_body(const ApiError& error) const { return error.to_json(); }
+  virtual void error_events(const ApiError& error, std::string& events) {
+    events += "data: " + error.to_json() + "\n\n";
+  }
+  // Asked for by someone else: what there is stands, and the answer ends as if it were complete.
+  virtual bool cancelled() const { return false; }
 };
 
 }  // namespace qwend

@@ -1,0 +1,40 @@
+#include "server/handlers/chat_generation.h"
+
+#include "server/handlers/deliver.h"
+#include "server/openai/generation_request.h"
+
+namespace qwend {
+
+Result<ChatGeneration, ApiError> make_chat_generation(const App& app, const http::Request& request,
+                                                      const ChatRequest& chat,
+                                                      std::string_view messages_param) {
+  if (Problem problem = check_model(app, chat.params.model)) return *problem;
+  auto prompt = make_chat_prompt(app, chat);
+  if (!prompt) return prompt.error();
+  auto generation = to_generation_request(chat.params, app.tokenizer->encode(prompt.value().segments), app,
+                                          request.key_name, messages_param);
+  if (!generation) return generation.error();
+  return ChatGeneration{
+      .request = std::move(generation).value(),
+      .choice = {.split_reasoning = app.chat_template.supports_thinking(),
+                 .starts_in_reasoning = prompt.value().starts_in_reasoning,
+                 .parse_tools = prompt.value().parse_tools,
+                 .parallel_tool_calls = chat.parallel_tool_calls,
+                 .forced_prefix = prompt.value().forced_prefix,
+                 .logprobs = chat.params.num_logprobs >= 0,
+                 .token_ids = chat.params.return_token_ids,
+                 .keep_control = !chat.params.skip_special_tokens},
+  };
+}
+
+Problem run_chat(App& app, http::Responder& responder, GenerationRequest request, Answer& answer,
+                 bool stream) {
+  std::vector<GenerationRequest> requests;
+  requests.push_back(std::move(request));
+  auto outputs = OutputGroup::submit(app.engine, app.metrics, std::move(requests));
+  if (!outputs) return outputs.error();
+  deliver(app, responder, *outputs.value(), answer, stream);
+  return std::nullopt;
+}
+
+}  // namespace qwend
