@@ -5,17 +5,6 @@
 namespace qwend {
 namespace {
 
-// Fields of the chat endpoint alone. Booleans that interact are kept here until all have been read.
-struct ChatFields {
-  bool logprobs = false;
-  std::optional<int32_t> top_logprobs;
-  bool parallel_tool_calls = true;
-  bool continue_final_message = false;
-  std::optional<bool> add_generation_prompt, enable_thinking;
-  bool preserve_thinking = false;
-  std::string reasoning_effort;
-};
-
 Problem apply_template_kwargs(const Value& value, ChatFields& fields, const ParseContext&) {
   auto object = read_object(value, "chat_template_kwargs");
   if (!object) return object.error();
@@ -33,8 +22,9 @@ Problem apply_template_kwargs(const Value& value, ChatFields& fields, const Pars
   return std::nullopt;
 }
 
+constexpr std::string_view kEfforts[] = {"none", "minimal", "low", "medium", "high", "xhigh", "max"};
+
 Problem apply_reasoning_effort(const Value& value, ChatFields& fields, const ParseContext&) {
-  static constexpr std::string_view kEfforts[] = {"none", "minimal", "low", "medium", "high", "xhigh", "max"};
   auto effort = read_choice(value, kEfforts, "reasoning_effort");
   if (!effort) return effort.error();
   fields.reasoning_effort = std::move(effort).value();
@@ -51,26 +41,6 @@ Problem apply_modalities(const Value& value, ChatFields&, const ParseContext&) {
       return unsupported(at("modalities", i), "this server answers with text only");
   }
   return std::nullopt;
-}
-
-std::span<const Field<ChatFields>> chat_fields() {
-  static const std::vector<Field<ChatFields>> table = {
-      bool_field("logprobs", &ChatFields::logprobs),
-      integer_field("top_logprobs", 0, 20, &ChatFields::top_logprobs),
-      bool_field("parallel_tool_calls", &ChatFields::parallel_tool_calls),
-      bool_field("continue_final_message", &ChatFields::continue_final_message),
-      bool_field("add_generation_prompt", &ChatFields::add_generation_prompt),
-      {"chat_template_kwargs", apply_template_kwargs},
-      bool_field("enable_thinking", &ChatFields::enable_thinking),
-      {"reasoning_effort", apply_reasoning_effort},
-      {"modalities", apply_modalities},
-      unsupported_field<ChatFields>("chat_template", "templates are taken from the model file only"),
-      unsupported_field<ChatFields>("functions", "deprecated; use tools"),
-      unsupported_field<ChatFields>("function_call", "deprecated; use tool_choice"),
-      unsupported_field<ChatFields>("audio"),
-      unsupported_field<ChatFields>("web_search_options"),
-  };
-  return table;
 }
 
 Problem check_known(const Value& body) {
@@ -116,6 +86,29 @@ Problem apply_chat_fields(const Value& body, const ParseContext& context, ChatRe
 }
 
 }  // namespace
+
+std::span<const Field<ChatFields>> chat_fields() {
+  static const std::vector<Field<ChatFields>> table = {
+      bool_field("logprobs", &ChatFields::logprobs),
+      integer_field("top_logprobs", 0, 20, &ChatFields::top_logprobs),
+      bool_field("parallel_tool_calls", &ChatFields::parallel_tool_calls),
+      bool_field("continue_final_message", &ChatFields::continue_final_message),
+      bool_field("add_generation_prompt", &ChatFields::add_generation_prompt),
+      {"chat_template_kwargs", apply_template_kwargs,
+       R"({"type":"object","properties":{"enable_thinking":{"type":"boolean"},)"
+       R"("preserve_thinking":{"type":"boolean"},"add_generation_prompt":{"type":"boolean"}},)"
+       R"("additionalProperties":false})"},
+      bool_field("enable_thinking", &ChatFields::enable_thinking),
+      {"reasoning_effort", apply_reasoning_effort, choice_schema(kEfforts)},
+      {"modalities", apply_modalities, R"({"type":"array","items":{"type":"string","enum":["text"]}})"},
+      unsupported_field<ChatFields>("chat_template", "templates are taken from the model file only"),
+      unsupported_field<ChatFields>("functions", "deprecated; use tools"),
+      unsupported_field<ChatFields>("function_call", "deprecated; use tool_choice"),
+      unsupported_field<ChatFields>("audio"),
+      unsupported_field<ChatFields>("web_search_options"),
+  };
+  return table;
+}
 
 Result<ChatRequest, ApiError> parse_chat_request(const Value& body, const ParseContext& context) {
   ChatRequest request;

@@ -16,6 +16,21 @@ struct ChatRequest {
   bool parallel_tool_calls = true;
 };
 
+// Fields of the chat endpoint alone. Booleans that interact are kept here until all have been read.
+struct ChatFields {
+  bool logprobs = false;
+  std::optional<int32_t> top_logprobs;
+  bool parallel_tool_calls = true;
+  bool continue_final_message = false;
+  std::optional<bool> add_generation_prompt, enable_thinking;
+  bool preserve_thinking = false;
+  std::string reasoning_effort;
+};
+
+// The table of the chat endpoint's own parameters, beside generation_fields(); messages, tools and
+// tool_choice are no rows.
+std::span<const Field<ChatFields>> chat_fields();
+
 // `body` is the parsed JSON. Everything is validated that can be without the model: types, ranges, token ids.
 Result<ChatRequest, ApiError> parse_chat_request(const Value& body, const ParseContext& context);
 

@@ -5,23 +5,6 @@ namespace {
 
 constexpr int32_t kDefaultMaxTokens = 16;  // OpenAI's default for this endpoint
 
-struct CompletionFields {
-  std::optional<int32_t> logprobs, best_of;
-  bool echo = false, add_special_tokens = true;
-  std::string suffix;
-};
-
-std::span<const Field<CompletionFields>> completion_fields() {
-  static const std::vector<Field<CompletionFields>> table = {
-      integer_field("logprobs", 0, 5, &CompletionFields::logprobs),
-      integer_field("best_of", 1, kMaxChoices, &CompletionFields::best_of),
-      bool_field("echo", &CompletionFields::echo),
-      bool_field("add_special_tokens", &CompletionFields::add_special_tokens),
-      string_field("suffix", &CompletionFields::suffix),
-  };
-  return table;
-}
-
 Result<PromptInput, ApiError> parse_prompt(const Value& value, const std::string& path,
                                            const ParseContext& context) {
   if (const auto* text = std::get_if<std::string>(&value.data)) {
@@ -91,6 +74,17 @@ Problem check_totals(CompletionRequest& request) {
 }
 
 }  // namespace
+
+std::span<const Field<CompletionFields>> completion_fields() {
+  static const std::vector<Field<CompletionFields>> table = {
+      integer_field("logprobs", 0, 5, &CompletionFields::logprobs),
+      integer_field("best_of", 1, kMaxChoices, &CompletionFields::best_of),
+      bool_field("echo", &CompletionFields::echo),
+      bool_field("add_special_tokens", &CompletionFields::add_special_tokens),
+      string_field("suffix", &CompletionFields::suffix),
+  };
+  return table;
+}
 
 Result<CompletionRequest, ApiError> parse_completion_request(const Value& body, const ParseContext& context) {
   CompletionRequest request;

@@ -18,6 +18,16 @@ struct CompletionRequest {
   std::string suffix;                // not empty: fill in the middle
 };
 
+// As they come, before rules between them.
+struct CompletionFields {
+  std::optional<int32_t> logprobs, best_of;
+  bool echo = false, add_special_tokens = true;
+  std::string suffix;
+};
+
+// The table of the completion endpoint's own parameters, beside generation_fields(); prompt is no row.
+std::span<const Field<CompletionFields>> completion_fields();
+
 Result<CompletionRequest, ApiError> parse_completion_request(const Value& body, const ParseContext& context);
 
 }  // namespace qwend

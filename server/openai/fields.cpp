@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 
 namespace qwend {
 namespace {
@@ -16,6 +17,28 @@ ApiError out_of_range(std::string path, const std::string& min, const std::strin
 }
 
 }  // namespace
+
+std::string integer_schema(int64_t min, int64_t max) {
+  std::string schema = R"({"type":"integer")";
+  if (min > std::numeric_limits<int32_t>::min()) schema += ",\"minimum\":" + std::to_string(min);
+  if (max < std::numeric_limits<int32_t>::max()) schema += ",\"maximum\":" + std::to_string(max);
+  return schema + "}";
+}
+
+std::string number_schema(double min, double max) {
+  constexpr double kAny = std::numeric_limits<double>::max();
+  std::string schema = R"({"type":"number")";
+  if (min > -kAny) schema += ",\"minimum\":" + format(min);
+  if (max < kAny) schema += ",\"maximum\":" + format(max);
+  return schema + "}";
+}
+
+std::string choice_schema(std::span<const std::string_view> allowed) {
+  std::string list;
+  for (const std::string_view option : allowed)
+    list.append(list.empty() ? "\"" : ",\"").append(option).append("\"");
+  return R"({"type":"string","enum":[)" + list + "]}";
+}
 
 std::string_view type_name(const Value& value) {
   static constexpr std::string_view kNames[] = {"null",     "a boolean", "an integer", "an integer",

@@ -1,5 +1,7 @@
 // Request parameters as tables: one row a parameter with its name, type, range and where it goes. A parameter
 // can't be read without being validated, and both endpoints validate the ones they share in the same way.
+// The tables: generation_fields() (generation_params.h), chat_fields() (chat_request.h), completion_fields()
+// (completion_request.h). Every row carries the JSON Schema of its value, so they also describe the API.
 //
 // Everywhere in a request null means absent, and every error names the path of what is wrong, e.g.
 // messages[0].content[1].
@@ -55,12 +57,23 @@ template <class T>
 struct Field {
   std::string_view name;
   std::function<Problem(const Value&, T&, const ParseContext&)> apply;  // the value is not null
+  std::string schema = "{}";  // JSON Schema of the value, as text; null is always allowed besides
 };
+
+std::string integer_schema(int64_t min, int64_t max);  // bounds at the type's own limits are left out
+std::string number_schema(double min, double max);
+std::string choice_schema(std::span<const std::string_view> allowed);
+inline constexpr char kBoolSchema[] = R"({"type":"boolean"})";
+inline constexpr char kStringSchema[] = R"({"type":"string"})";
+inline constexpr char kObjectSchema[] = R"({"type":"object"})";
+inline constexpr char kTokenIdsSchema[] = R"({"type":"array","items":{"type":"integer","minimum":0}})";
+inline constexpr char kStringsSchema[] = R"({"type":"array","items":{"type":"string"}})";
 
 // The member may be a plain number or an optional one.
 template <class T, class M>
 Field<T> integer_field(std::string_view name, int64_t min, int64_t max, M T::*member) {
-  return {name, [=](const Value& value, T& request, const ParseContext&) -> Problem {
+  return {name,
+          [=](const Value& value, T& request, const ParseContext&) -> Problem {
             auto read = read_integer(value, min, max, std::string(name));
             if (!read) return read.error();
             if constexpr (std::is_arithmetic_v<M>) {
@@ -69,47 +82,56 @@ Field<T> integer_field(std::string_view name, int64_t min, int64_t max, M T::*me
               request.*member = static_cast<typename M::value_type>(read.value());
             }
             return std::nullopt;
-          }};
+          },
+          integer_schema(min, max)};
 }
 
 template <class T, class M>
 Field<T> number_field(std::string_view name, double min, double max, M T::*member) {
-  return {name, [=](const Value& value, T& request, const ParseContext&) -> Problem {
+  return {name,
+          [=](const Value& value, T& request, const ParseContext&) -> Problem {
             auto read = read_number(value, min, max, std::string(name));
             if (!read) return read.error();
             request.*member = static_cast<float>(read.value());
             return std::nullopt;
-          }};
+          },
+          number_schema(min, max)};
 }
 
 template <class T, class M>
 Field<T> bool_field(std::string_view name, M T::*member) {
-  return {name, [=](const Value& value, T& request, const ParseContext&) -> Problem {
+  return {name,
+          [=](const Value& value, T& request, const ParseContext&) -> Problem {
             auto read = read_bool(value, std::string(name));
             if (!read) return read.error();
             request.*member = read.value();
             return std::nullopt;
-          }};
+          },
+          kBoolSchema};
 }
 
 template <class T>
 Field<T> string_field(std::string_view name, std::string T::*member) {
-  return {name, [=](const Value& value, T& request, const ParseContext&) -> Problem {
+  return {name,
+          [=](const Value& value, T& request, const ParseContext&) -> Problem {
             auto read = read_string(value, std::string(name));
             if (!read) return read.error();
             request.*member = std::move(read).value();
             return std::nullopt;
-          }};
+          },
+          kStringSchema};
 }
 
 // Accepted because it doesn't change the answer; still must be well typed. `read` is one of the readers
 // above.
 template <class T, class Reader>
-Field<T> checked_field(std::string_view name, Reader read) {
-  return {name, [=](const Value& value, T&, const ParseContext&) -> Problem {
+Field<T> checked_field(std::string_view name, std::string schema, Reader read) {
+  return {name,
+          [=](const Value& value, T&, const ParseContext&) -> Problem {
             auto result = read(value, std::string(name));
             return result ? Problem{} : Problem{result.error()};
-          }};
+          },
+          std::move(schema)};
 }
 
 // Would change the answer and isn't implemented: any value but null is refused.
@@ -120,17 +142,19 @@ Field<T> unsupported_field(std::string_view name, std::string_view why = "not su
           }};
 }
 
-// The same for a number or boolean that has a value at which it does nothing: that value is fine.
+// The same for a number that has a value at which it does nothing: that value is fine.
 template <class T>
 Field<T> neutral_field(std::string_view name, double neutral) {
-  return {name, [=](const Value& value, T&, const ParseContext&) -> Problem {
+  return {name,
+          [=](const Value& value, T&, const ParseContext&) -> Problem {
             constexpr double kAny = std::numeric_limits<double>::max();
             auto read = read_number(value, -kAny, kAny, std::string(name));
             if (!read) return read.error();
             if (read.value() != neutral)
               return unsupported(std::string(name), "not supported by this server");
             return std::nullopt;
-          }};
+          },
+          R"({"type":"number"})"};
 }
 
 // Applies each row whose key is present; rows later in the table win. The first problem ends it.

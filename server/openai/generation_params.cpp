@@ -105,12 +105,14 @@ Problem apply_response_format(const Value& value, Params&, const ParseContext&) 
 
 // Empty lists ask for nothing.
 Field<Params> empty_list_field(std::string_view name) {
-  return {name, [=](const Value& value, Params&, const ParseContext&) -> Problem {
+  return {name,
+          [=](const Value& value, Params&, const ParseContext&) -> Problem {
             auto list = read_array(value, std::string(name));
             if (!list) return list.error();
             if (!list.value()->empty()) return unsupported(std::string(name), "not supported by this server");
             return std::nullopt;
-          }};
+          },
+          R"({"type":"array"})"};
 }
 
 // ---- parameters that don't change the answer; well typed is enough
@@ -118,14 +120,13 @@ Field<Params> empty_list_field(std::string_view name) {
 Result<double, ApiError> any_number(const Value& value, std::string path) {
   return read_number(value, -kAnyNumber, kAnyNumber, std::move(path));
 }
-Result<std::string, ApiError> service_tier(const Value& value, std::string path) {
-  static constexpr std::string_view kTiers[] = {"auto", "default", "flex", "scale", "priority", "fast"};
-  return read_choice(value, kTiers, std::move(path));
+Field<Params> choice_field(std::string_view name, std::span<const std::string_view> allowed) {
+  return checked_field<Params>(name, choice_schema(allowed), [=](const Value& value, std::string path) {
+    return read_choice(value, allowed, std::move(path));
+  });
 }
-Result<std::string, ApiError> verbosity(const Value& value, std::string path) {
-  static constexpr std::string_view kLevels[] = {"low", "medium", "high"};
-  return read_choice(value, kLevels, std::move(path));
-}
+constexpr std::string_view kTiers[] = {"auto", "default", "flex", "scale", "priority", "fast"};
+constexpr std::string_view kVerbosities[] = {"low", "medium", "high"};
 
 constexpr std::string_view kNoStructuredOutput = "structured output is not supported by this server";
 
@@ -145,19 +146,23 @@ std::span<const Field<GenerationParams>> generation_fields() {
       number_field("repetition_penalty", 0.01, 10, &Params::repetition_penalty),
       number_field("presence_penalty", -2, 2, &Params::presence_penalty),
       number_field("frequency_penalty", -2, 2, &Params::frequency_penalty),
-      {"seed", apply_seed},
-      {"logit_bias", apply_logit_bias},
+      {"seed", apply_seed, R"({"type":"integer"})"},
+      {"logit_bias", apply_logit_bias,
+       R"({"type":"object","additionalProperties":{"type":"number","minimum":-100,"maximum":100}})"},
       // when to stop
       integer_field("max_tokens", 0, kInt32Max, &Params::max_tokens),
       integer_field("max_completion_tokens", 0, kInt32Max, &Params::max_tokens),
       integer_field("min_tokens", 0, kInt32Max, &Params::min_tokens),
       bool_field("ignore_eos", &Params::ignore_eos),
-      {"stop", apply_stop},
-      {"stop_token_ids", apply_stop_token_ids},
+      {"stop", apply_stop,
+       R"({"anyOf":[{"type":"string"},{"type":"array","items":{"type":"string"},"maxItems":16}]})"},
+      {"stop_token_ids", apply_stop_token_ids, kTokenIdsSchema},
       bool_field("include_stop_str_in_output", &Params::include_stop),
       // how to answer
       bool_field("stream", &Params::stream),
-      {"stream_options", apply_stream_options},
+      {"stream_options", apply_stream_options,
+       R"({"type":"object","properties":{"include_usage":{"type":"boolean"},)"
+       R"("continuous_usage_stats":{"type":"boolean"},"include_obfuscation":{"type":"boolean"}}})"},
       bool_field("skip_special_tokens", &Params::skip_special_tokens),
       bool_field("return_token_ids", &Params::return_token_ids),
       bool_field("return_params", &Params::return_params),
@@ -170,16 +175,16 @@ std::span<const Field<GenerationParams>> generation_fields() {
       integer_field("queue_timeout_ms", 1, kInt32Max, &Params::queue_timeout_ms),
       integer_field("truncate_prompt_tokens", 1, kInt32Max, &Params::truncate_prompt_tokens),
       // fine, and without effect on the answer
-      checked_field<Params>("user", read_string),
-      checked_field<Params>("safety_identifier", read_string),
-      checked_field<Params>("metadata", read_object),
-      checked_field<Params>("store", read_bool),
-      checked_field<Params>("service_tier", service_tier),
-      checked_field<Params>("verbosity", verbosity),
-      checked_field<Params>("prediction", read_object),
-      checked_field<Params>("timings_per_token", read_bool),
+      checked_field<Params>("user", kStringSchema, read_string),
+      checked_field<Params>("safety_identifier", kStringSchema, read_string),
+      checked_field<Params>("metadata", kObjectSchema, read_object),
+      checked_field<Params>("store", kBoolSchema, read_bool),
+      choice_field("service_tier", kTiers),
+      choice_field("verbosity", kVerbosities),
+      checked_field<Params>("prediction", kObjectSchema, read_object),
+      checked_field<Params>("timings_per_token", kBoolSchema, read_bool),
       // would change the answer, and can't be done
-      {"response_format", apply_response_format},
+      {"response_format", apply_response_format, kObjectSchema},
       unsupported_field<Params>("guided_json", kNoStructuredOutput),
       unsupported_field<Params>("guided_regex", kNoStructuredOutput),
       unsupported_field<Params>("guided_choice", kNoStructuredOutput),
@@ -193,12 +198,12 @@ std::span<const Field<GenerationParams>> generation_fields() {
       empty_list_field("allowed_token_ids"),
       empty_list_field("logprob_token_ids"),
       neutral_field<Params>("dry_multiplier", 0),
-      checked_field<Params>("dry_base", any_number),
-      checked_field<Params>("dry_allowed_length", any_number),
-      checked_field<Params>("dry_penalty_last_n", any_number),
-      checked_field<Params>("dry_sequence_breakers", read_array),
+      checked_field<Params>("dry_base", R"({"type":"number"})", any_number),
+      checked_field<Params>("dry_allowed_length", R"({"type":"number"})", any_number),
+      checked_field<Params>("dry_penalty_last_n", R"({"type":"number"})", any_number),
+      checked_field<Params>("dry_sequence_breakers", kStringsSchema, read_array),
       neutral_field<Params>("xtc_probability", 0),
-      checked_field<Params>("xtc_threshold", any_number),
+      checked_field<Params>("xtc_threshold", R"({"type":"number"})", any_number),
   };
   return table;
 }

@@ -1,4 +1,7 @@
 // Every field of RELIABILITY's list of bad requests, one by one: status, param and code.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -484,4 +487,23 @@ TEST_CASE("tokenize and detokenize bodies", "[server][parse]") {
   auto vllm = parse_tokenize_request(body_of(R"({"prompt":"a"})"));
   REQUIRE(vllm.ok());
   CHECK((vllm.value().with_counts && vllm.value().add_special));
+}
+
+TEST_CASE("every parameter's row has the JSON Schema of its value", "[server][parse]") {
+  const auto check = [](const auto& own) {
+    std::set<std::string> names;
+    const auto check_rows = [&](const auto& table) {
+      for (const auto& field : table) {
+        INFO(field.name);
+        CHECK(names.insert(std::string(field.name)).second);  // one row a parameter
+        CHECK(nlohmann::json::parse(field.schema).is_object());
+      }
+    };
+    check_rows(generation_fields());
+    check_rows(own);
+  };
+  check(chat_fields());
+  check(completion_fields());
+  const auto row = std::ranges::find(generation_fields(), "top_k", &Field<GenerationParams>::name);
+  CHECK(row->schema == R"({"type":"integer","minimum":-1})");
 }
