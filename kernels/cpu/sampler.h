@@ -39,7 +39,7 @@ class Sampler {
   int32_t draw(double uniform);
   int32_t draw_listed(double uniform);
 
-  void select_largest(int32_t count, std::vector<Candidate>& out) const;  // by score, sorted
+  void select_largest(int32_t count, std::vector<Candidate>& out);  // by score, sorted
   void keep_typical(double share);
   void keep_nucleus(double share);
   void keep_above(double share_of_largest);
@@ -48,9 +48,10 @@ class Sampler {
   std::vector<float> scores_;   // [V] logits, then bias, mask and penalties applied
   std::vector<float> weights_;  // [V] e^((score - max) / temperature), where no candidate list is built
   std::vector<Candidate> candidates_;
-  bool listed_ = false;          // draw from candidates_, not from weights_
-  std::vector<int32_t> counts_;  // [V] occurrences in the output, zero between calls
-  std::vector<uint8_t> seen_;    // [V] in prompt or output, zero between calls
+  std::vector<float> span_maxima_, sorted_maxima_;  // select_largest()'s
+  bool listed_ = false;                             // draw from candidates_, not from weights_
+  std::vector<int32_t> counts_;                     // [V] occurrences in the output, zero between calls
+  std::vector<uint8_t> seen_;                       // [V] in prompt or output, zero between calls
   std::vector<int32_t> touched_;
 };
 

@@ -2,6 +2,8 @@
 // and divided only where a filter cuts.
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <limits>
 
 #include "kernels/cpu/sampler.h"
 #include "kernels/cpu/vector_ops.h"
@@ -103,25 +105,39 @@ void Sampler::filter(const SamplingRow& row) {
 }
 
 // The `count` largest scores above -inf, largest first, lowest id on a tie; weight is the score.
-void Sampler::select_largest(int32_t count, std::vector<Candidate>& out) const {
+//
+// The vocabulary is cut into spans. `count` spans have a maximum of at least the count-th largest maximum, so
+// there are `count` scores of at least that, and nothing below it is looked at again: of 4,096 scores some 30
+// remain for 20.
+void Sampler::select_largest(int32_t count, std::vector<Candidate>& out) {
   out.clear();
   if (count <= 0) return;
-  constexpr int64_t kSpan = 128;  // skipped at once when its maximum is too small
+  constexpr int64_t kSpan = 64;
   const auto wanted = static_cast<size_t>(std::min<int64_t>(count, vocab_));
-  const size_t capacity = 2 * wanted + 256;
-  float threshold = -std::numeric_limits<float>::infinity();
+  span_maxima_.clear();
   for (int64_t begin = 0; begin < vocab_; begin += kSpan) {
-    const int64_t end = std::min(begin + kSpan, vocab_);
-    if (vector_ops().max(scores_.data() + begin, end - begin) <= threshold) continue;
+    span_maxima_.push_back(vector_ops().max(scores_.data() + begin, std::min(kSpan, vocab_ - begin)));
+  }
+  float least = std::numeric_limits<float>::lowest();
+  if (wanted <= span_maxima_.size()) {
+    sorted_maxima_ = span_maxima_;
+    const auto last = sorted_maxima_.begin() + static_cast<std::ptrdiff_t>(wanted - 1);
+    std::nth_element(sorted_maxima_.begin(), last, sorted_maxima_.end(), std::greater<>());
+    least = std::max(least, *last);
+  }
+  const size_t capacity = 2 * wanted + 256;
+  for (size_t span = 0; span < span_maxima_.size(); ++span) {
+    if (span_maxima_[span] < least) continue;
+    const int64_t begin = static_cast<int64_t>(span) * kSpan, end = std::min(begin + kSpan, vocab_);
     for (int64_t t = begin; t < end; ++t) {
       const float score = scores_[static_cast<size_t>(t)];
-      // A later token with the threshold's score loses to the earlier one that set it.
-      if (score > threshold) out.push_back({static_cast<int32_t>(t), score});
+      if (score >= least) out.push_back({static_cast<int32_t>(t), score});
     }
     if (out.size() < capacity) continue;
     std::nth_element(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(wanted - 1), out.end(), heavier);
     out.resize(wanted);
-    threshold = out.back().weight;
+    // A later token with the last one's score loses to it.
+    least = std::nextafter(out.back().weight, std::numeric_limits<float>::infinity());
   }
   const size_t kept = std::min(wanted, out.size());
   std::partial_sort(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(kept), out.end(), heavier);

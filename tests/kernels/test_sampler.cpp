@@ -322,6 +322,33 @@ TEST_CASE("log-probabilities are the log-softmax of the raw logits", "[kernels][
   }
 }
 
+TEST_CASE("the largest scores, by lowest id on a tie, for any count", "[kernels][sampler]") {
+  for (const int64_t vocab : {1, 63, 64, 65, 1000, 4096, 20000}) {
+    std::vector<float> logits = random_logits(static_cast<size_t>(vocab), 11);
+    for (const float steps : {0.0f, 1.0f, 1000.0f}) {  // all equal, many ties, few
+      for (float& x : logits) x = std::round(x * steps) / 1000.0f;
+      logits.back() = -std::numeric_limits<float>::infinity();
+      const std::vector<int32_t> order = ordered(logits.size(), [&](int32_t a, int32_t b) {
+        const float x = logits[static_cast<size_t>(a)], y = logits[static_cast<size_t>(b)];
+        return x != y ? x > y : a < b;
+      });
+      if (vocab == 1) logits[0] = 1.0f;
+      Sampler sampler(vocab);
+      SamplingRow row;
+      for (const int32_t k : {1, 2, 20, 64, 300}) {
+        row.num_logprobs = k;
+        const SampledToken drawn = sampler.sample(logits, row);
+        const int64_t finite = std::max<int64_t>(vocab - 1, 1);
+        REQUIRE(drawn.top.size() == static_cast<size_t>(std::min<int64_t>(k, finite)));
+        bool same = true;
+        for (size_t i = 0; i < drawn.top.size(); ++i) same = same && drawn.top[i].token == order[i];
+        INFO("vocabulary of " << vocab << ", " << steps << " steps, " << k << " largest");
+        CHECK(same);
+      }
+    }
+  }
+}
+
 TEST_CASE("logits that are not finite", "[kernels][sampler]") {
   const float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
   Sampler sampler(40);
