@@ -107,8 +107,9 @@ LoadedModel load_model(const gguf::File& file, const LoadSettings& settings, con
                                            const_cast<LoadProgress*>(&progress));
   loaded.upload_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
-  loaded.plan = plan_memory(loaded.config, settings.memory,
-                            measure(loaded.device, *backend, loaded, model->weight_bytes()));
+  MemoryUse use = measure(loaded.device, *backend, loaded, model->weight_bytes());
+  use.quantised = has_quantised_weights(file);
+  loaded.plan = plan_memory(loaded.config, settings.memory, use);
   loaded.info.max_model_len = engine.max_model_len = loaded.plan.max_model_len;
   engine.num_kv_blocks = loaded.plan.kv.num_blocks;
   engine.block_size = kBlockSize;

@@ -79,7 +79,7 @@ MemoryPlan plan_memory(const ModelConfig& config, const MemorySettings& settings
   plan.use = use;
   plan.kv = {config.num_layers, 0,
              kBlockSize,        config.num_kv_heads,
-             config.head_dim,   settings.kv_dtype.value_or(default_kv_dtype(use.gpu))};
+             config.head_dim,   settings.kv_dtype.value_or(default_kv_dtype(use.gpu, use.quantised))};
   const uint64_t block_bytes = plan.kv.bytes_per_token() * kBlockSize;
   const int32_t context =
       settings.ctx > 0 ? settings.ctx : std::min(config.context_length, kDefaultContextLimit);
@@ -114,6 +114,12 @@ MemoryPlan plan_memory(const ModelConfig& config, const MemorySettings& settings
   plan.kv.num_blocks = static_cast<int32_t>(blocks);
   plan.left = use.free - std::min(use.free, plan.kv_bytes);
   return plan;
+}
+
+bool has_quantised_weights(const gguf::File& file) {
+  return std::ranges::any_of(file.tensors(), [](const gguf::TensorInfo& tensor) {
+    return tensor.dtype != DType::F32 && tensor.dtype != DType::F16 && tensor.dtype != DType::BF16;
+  });
 }
 
 uint64_t predicted_gpu_weights(const gguf::File& file) {

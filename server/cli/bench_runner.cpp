@@ -20,7 +20,8 @@ BenchRunner::BenchRunner(const gguf::File& file, const Device& device, const Lim
     : max_tokens_(limits.max_tokens) {
   backend_ = make_backend(device, {limits.max_tokens, limits.max_seqs, limits.threads});
   model_ = std::make_unique<QwenModel>(file, ModelConfig::from_gguf(file), *backend_);
-  const KvCacheSpec spec = model_->kv_spec(limits.kv_blocks, kBlockSize, default_kv_dtype(device.is_cuda()));
+  const KvCacheSpec spec = model_->kv_spec(limits.kv_blocks, kBlockSize,
+                                           default_kv_dtype(device.is_cuda(), has_quantised_weights(file)));
   const uint64_t bytes = spec.bytes_per_token() * kBlockSize * static_cast<uint64_t>(limits.kv_blocks);
   const DeviceMemory memory = backend_->memory();
   if (memory.total > 0 && bytes > memory.free) {

@@ -74,11 +74,12 @@ void count_formats(Report& report) {
   }
 }
 
-Memory memory_of(const ModelConfig& config, uint64_t weight_bytes, bool gpu) {
+Memory memory_of(const ModelConfig& config, uint64_t weight_bytes, bool quantised, bool gpu) {
   Memory memory;
   memory.weights = weight_bytes;
-  memory.kv_per_token = KvCacheSpec{config.num_layers,    0, kBlockSize, config.num_kv_heads, config.head_dim,
-                                    default_kv_dtype(gpu)}
+  memory.kv_per_token = KvCacheSpec{config.num_layers, 0,
+                                    kBlockSize,        config.num_kv_heads,
+                                    config.head_dim,   default_kv_dtype(gpu, quantised)}
                             .bytes_per_token();
   memory.kv_per_context = memory.kv_per_token * static_cast<uint64_t>(config.context_length);
   memory.step_tokens = default_batch_tokens(gpu);
@@ -93,8 +94,9 @@ Report inspect(const gguf::File& file) {
   if (report.config) {
     for (std::string& problem : check_tensors(file, *report.config))
       report.problems.push_back(std::move(problem));
-    report.cpu = memory_of(*report.config, report.total.bytes, false);
-    report.gpu = memory_of(*report.config, predicted_gpu_weights(file), true);
+    const bool quantised = has_quantised_weights(file);
+    report.cpu = memory_of(*report.config, report.total.bytes, quantised, false);
+    report.gpu = memory_of(*report.config, predicted_gpu_weights(file), quantised, true);
   }
   collect_problem(report, [&] { Tokenizer{Vocabulary::from_gguf(file)}; });
   collect_problem(report, [&] {

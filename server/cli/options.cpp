@@ -38,7 +38,8 @@ void add_model_options(OptionTable& table, ModelOptions& o) {
       ->check(CLI::Range(0.05, 1.0));
   table
       .add("kv-dtype", o.kv_dtype,
-           "format of keys and values: auto (f16 on a GPU, f32 on the CPU), f16 or f32 (twice the memory)")
+           "format of keys and values: auto (f16, but f32 on the CPU for unquantised weights), f16 or f32 "
+           "(twice the memory)")
       ->check(CLI::IsMember({"auto", "f16", "f32"}));
   table.add_flag("no-prefix-cache", o.no_prefix_cache, "compute every prompt from its start");
 }

@@ -83,7 +83,9 @@ TEST_CASE("memory plan: an unasked context is cut to fit, an asked one is not", 
                   LoadError);  // under 256 tokens
 }
 
-TEST_CASE("memory plan: the CPU keeps F32 and takes at most a quarter of what is free", "[engine]") {
+TEST_CASE(
+    "memory plan: the CPU keeps F32 for unquantised weights and takes at most a quarter of what is free",
+    "[engine]") {
   const MemoryPlan plenty = plan_memory(small_model(), {}, {.free = 200 * kGB});
   CHECK(plenty.kv.dtype == KvDType::F32);
   CHECK(plenty.kv.num_blocks == 4 * kFullContext);
@@ -92,6 +94,8 @@ TEST_CASE("memory plan: the CPU keeps F32 and takes at most a quarter of what is
   CHECK(tight.kv_bytes + 2 * kBlockBytes > 2 * kGB);
   const MemoryPlan halves = plan_memory(small_model(), {.kv_dtype = KvDType::F16}, {.free = 8 * kGB});
   CHECK(halves.kv.dtype == KvDType::F16);
+  const MemoryPlan quantised = plan_memory(small_model(), {}, {.quantised = true, .free = 200 * kGB});
+  CHECK(quantised.kv.dtype == KvDType::F16);
 }
 
 TEST_CASE("memory plan: a GPU's workspace grows with the step and holds the logits", "[engine]") {
