@@ -1,5 +1,5 @@
 // What the handlers share: references to the long-lived parts of the process. Set up by main, read-only
-// afterwards (but for `draining`).
+// afterwards (but for `responses` and `draining`).
 #pragma once
 #include <atomic>
 #include <memory>
@@ -10,6 +10,7 @@
 #include "engine/text/tokenizer.h"
 #include "engine/types.h"
 #include "server/http/http_server.h"
+#include "server/responses/response_store.h"
 
 namespace qwend {
 
@@ -26,8 +27,9 @@ struct App {
   int request_timeout_ms = 600'000;
   int sse_ping_ms = 15'000;
   bool strict_params = false;
-  bool sampling_defaults_openai = false;  // temperature 1, top_p 1 instead of the model's recommendation
-  std::atomic<bool> draining = false;     // set when shutdown begins: /readyz turns red at once
+  bool sampling_defaults_openai = false;      // temperature 1, top_p 1 instead of the model's recommendation
+  ResponseStore responses = ResponseStore();  // of "store": true
+  std::atomic<bool> draining = false;         // set when shutdown begins: /readyz turns red at once
 };
 
 // Registers every endpoint of the API on the server. App must outlive it.

@@ -65,6 +65,11 @@ http::Handler guarded(App& app, Endpoint endpoint) {
 void register_routes(http::Server& server, App& app) {
   server.route("POST", "/v1/chat/completions", guarded(app, handle_chat_completions));
   server.route("POST", "/v1/completions", guarded(app, handle_completions));
+  server.route("POST", "/v1/responses", guarded(app, handle_responses));
+  server.route("POST", "/v1/responses/input_tokens", guarded(app, handle_response_input_tokens));
+  server.route("GET", "/v1/responses/{id}", guarded(app, handle_response));
+  server.route("DELETE", "/v1/responses/{id}", guarded(app, handle_response_delete));
+  server.route("POST", "/v1/responses/{id}/cancel", guarded(app, handle_response_cancel));
   server.route("GET", "/v1/models", guarded(app, handle_models));
   server.route("GET", "/v1/models/{id}", guarded(app, handle_model));
   server.route("POST", "/tokenize", guarded(app, handle_tokenize));

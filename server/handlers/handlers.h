@@ -13,6 +13,11 @@ namespace qwend {
 // ---- endpoints
 void handle_chat_completions(App& app, const http::Request& request, http::Responder& responder);
 void handle_completions(App& app, const http::Request& request, http::Responder& responder);
+void handle_responses(App& app, const http::Request& request, http::Responder& responder);
+void handle_response(App& app, const http::Request& request, http::Responder& responder);
+void handle_response_delete(App& app, const http::Request& request, http::Responder& responder);
+void handle_response_cancel(App& app, const http::Request& request, http::Responder& responder);
+void handle_response_input_tokens(App& app, const http::Request& request, http::Responder& responder);
 void handle_models(App& app, const http::Request& request, http::Responder& responder);
 void handle_model(App& app, const http::Request& request, http::Responder& responder);
 void handle_tokenize(App& app, const http::Request& request, http::Responder& responder);

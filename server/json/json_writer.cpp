@@ -137,6 +137,12 @@ JsonWriter& JsonWriter::value(float number) {
   return *this;
 }
 
+JsonWriter& JsonWriter::value(const Value& tree) {
+  separate();
+  append_value(*out_, tree);
+  return *this;
+}
+
 JsonWriter& JsonWriter::raw(std::string_view json) {
   separate();
   *out_ += json;

@@ -38,6 +38,7 @@ class JsonWriter {
   JsonWriter& value(int32_t number) { return raw(std::to_string(number)); }
   JsonWriter& value(double number);
   JsonWriter& value(float number);
+  JsonWriter& value(const Value& tree);
   JsonWriter& null() { return raw("null"); }
   JsonWriter& raw(std::string_view json);  // a complete JSON value
 

@@ -36,7 +36,7 @@ class Answer {
   virtual void end_events(const Totals& totals, std::string& events) = 0;
   virtual std::string whole(const Totals& totals) = 0;
   // A failure: in place of the whole answer, or as the end of a stream that has begun.
-  virtual std::string error_body(const ApiError& error) const { return error.to_json(); }
+  virtual std::string error_body(const ApiError& error) { return error.to_json(); }
   virtual void error_events(const ApiError& error, std::string& events) {
     events += "data: " + error.to_json() + "\n\n";
   }

@@ -51,13 +51,14 @@ Problem check_known(const Value& body) {
   return std::nullopt;
 }
 
-Problem apply_prompt_parts(const Value& body, const ChatFields& fields, ChatRequest& request) {
+Result<std::vector<ChatMessage>, ApiError> read_messages(const Value& body) {
   const Value* messages = find_present(body, "messages");
   if (messages == nullptr) return missing_parameter("messages");
-  auto parsed = parse_messages(*messages);
-  if (!parsed) return parsed.error();
-  request.messages = std::move(parsed).value();
+  return parse_messages(*messages);
+}
 
+// Precondition: request.messages are there.
+Problem apply_prompt_parts(const Value& body, const ChatFields& fields, ChatRequest& request) {
   auto tools = parse_tools(find_present(body, "tools"), find_present(body, "tool_choice"));
   if (!tools) return tools.error();
   request.tools = std::move(tools).value();
@@ -67,7 +68,8 @@ Problem apply_prompt_parts(const Value& body, const ChatFields& fields, ChatRequ
   options.add_generation_prompt = fields.add_generation_prompt.value_or(!fields.continue_final_message);
   if (options.continue_final_message && options.add_generation_prompt)
     return invalid_value("continue_final_message", "and add_generation_prompt can't both be true");
-  if (options.continue_final_message && request.messages.back().role != "assistant")
+  const bool ends_with_assistant = !request.messages.empty() && request.messages.back().role == "assistant";
+  if (options.continue_final_message && !ends_with_assistant)
     return invalid_value("continue_final_message", "needs an assistant message at the end of messages");
   options.preserve_thinking = fields.preserve_thinking;
   options.enable_thinking = fields.enable_thinking;
@@ -110,8 +112,10 @@ std::span<const Field<ChatFields>> chat_fields() {
   return table;
 }
 
-Result<ChatRequest, ApiError> parse_chat_request(const Value& body, const ParseContext& context) {
+Result<ChatRequest, ApiError> parse_chat_request(const Value& body, std::vector<ChatMessage> messages,
+                                                 const ParseContext& context) {
   ChatRequest request;
+  request.messages = std::move(messages);
   if (context.strict_params)
     if (Problem problem = check_known(body)) return *problem;
   if (Problem problem = apply_fields(generation_fields(), body, request.params, context)) return *problem;
@@ -121,8 +125,17 @@ Result<ChatRequest, ApiError> parse_chat_request(const Value& body, const ParseC
   return request;
 }
 
+Result<ChatRequest, ApiError> parse_chat_request(const Value& body, const ParseContext& context) {
+  auto messages = read_messages(body);
+  if (!messages) return messages.error();
+  return parse_chat_request(body, std::move(messages).value(), context);
+}
+
 Result<ChatRequest, ApiError> parse_chat_prompt(const Value& body) {
+  auto messages = read_messages(body);
+  if (!messages) return messages.error();
   ChatRequest request;
+  request.messages = std::move(messages).value();
   if (Problem problem = apply_chat_fields(body, ParseContext{}, request)) return *problem;
   return request;
 }

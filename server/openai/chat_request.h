@@ -34,6 +34,11 @@ std::span<const Field<ChatFields>> chat_fields();
 // `body` is the parsed JSON. Everything is validated that can be without the model: types, ranges, token ids.
 Result<ChatRequest, ApiError> parse_chat_request(const Value& body, const ParseContext& context);
 
+// The same for a dialect whose messages look different: `body` has everything else, in the names and shapes
+// of the chat endpoint. At least one message.
+Result<ChatRequest, ApiError> parse_chat_request(const Value& body, std::vector<ChatMessage> messages,
+                                                 const ParseContext& context);
+
 // The part of a body that makes a prompt: messages, tools, tool_choice, template options. Also for
 // /apply-template and /tokenize, which take nothing else.
 Result<ChatRequest, ApiError> parse_chat_prompt(const Value& body);

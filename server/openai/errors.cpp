@@ -60,6 +60,21 @@ ApiError context_length_exceeded(std::string_view param, int64_t prompt_tokens, 
                      std::string(param), "context_length_exceeded");
 }
 
+ApiError renamed(ApiError error, ParamNames names) {
+  for (const auto& [ours, theirs] : names) {
+    const size_t begin = error.param.find(ours);
+    if (begin == std::string::npos) continue;
+    std::string param = error.param;
+    param.replace(begin, ours.size(), theirs);
+    const std::string quoted = "'" + error.param + "'";
+    if (const size_t named = error.message.find(quoted); named != std::string::npos)
+      error.message.replace(named, quoted.size(), "'" + param + "'");
+    error.param = std::move(param);
+    break;
+  }
+  return error;
+}
+
 ApiError overloaded(std::string message) {
   return {.status = 429,
           .type = "rate_limit_error",

@@ -2,8 +2,10 @@
 #pragma once
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "server/openai/error.h"
 
@@ -20,6 +22,11 @@ ApiError unsupported(std::string param, std::string_view what);
 ApiError unknown_parameter(std::string param);
 ApiError model_not_found(std::string_view model);
 ApiError context_length_exceeded(std::string_view param, int64_t prompt_tokens, int64_t max_model_len);
+
+// The error in the words of a dialect that calls a parameter by another name. names: (ours, the dialect's),
+// replaced wherever they occur in the path; the first that occurs wins.
+using ParamNames = std::span<const std::pair<std::string_view, std::string_view>>;
+ApiError renamed(ApiError error, ParamNames names);
 
 ApiError overloaded(std::string message);      // 429: the queue is full
 ApiError queue_timeout();                      // 503: waited too long to start

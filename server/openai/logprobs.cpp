@@ -46,9 +46,9 @@ std::string token_text(int32_t token, const Tokenizer& tokenizer) {
   return text;
 }
 
-void write_chat_logprobs(json::JsonWriter& writer, std::span<const TokenOutput> tokens,
-                         const Tokenizer& tokenizer) {
-  writer.begin_object().key("content").begin_array();
+void write_logprob_entries(json::JsonWriter& writer, std::span<const TokenOutput> tokens,
+                           const Tokenizer& tokenizer) {
+  writer.begin_array();
   for (const TokenOutput& token : tokens) {
     writer.begin_object();
     write_token(writer, token.token, token.logprob, tokenizer);
@@ -60,7 +60,13 @@ void write_chat_logprobs(json::JsonWriter& writer, std::span<const TokenOutput> 
     }
     writer.end_array().end_object();
   }
-  writer.end_array().key("refusal").null().end_object();
+  writer.end_array();
+}
+
+void write_chat_logprobs(json::JsonWriter& writer, std::span<const TokenOutput> tokens,
+                         const Tokenizer& tokenizer) {
+  write_logprob_entries(writer.begin_object().key("content"), tokens, tokenizer);
+  writer.key("refusal").null().end_object();
 }
 
 void LegacyLogprobs::write(json::JsonWriter& writer, std::span<const TokenOutput> prompt,

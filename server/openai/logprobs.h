@@ -9,7 +9,11 @@
 
 namespace qwend {
 
-// {"content":[{"token","logprob","bytes","top_logprobs":[…]}],"refusal":null}
+// [{"token","logprob","bytes","top_logprobs":[…]}]
+void write_logprob_entries(json::JsonWriter& writer, std::span<const TokenOutput> tokens,
+                           const Tokenizer& tokenizer);
+
+// {"content":[…],"refusal":null}
 void write_chat_logprobs(json::JsonWriter& writer, std::span<const TokenOutput> tokens,
                          const Tokenizer& tokenizer);
 

@@ -1,41 +1,13 @@
 #include "server/openai/messages.h"
 
 #include "server/json/json_reader.h"
+#include "server/openai/content_parts.h"
 
 namespace qwend {
 namespace {
 
-// A string, or parts of type text (and, in assistant messages, refusal), joined.
-Result<std::string, ApiError> parse_content(const Value& value, const std::string& path) {
-  if (const auto* text = std::get_if<std::string>(&value.data)) return *text;
-  const auto* parts = std::get_if<ValueArray>(&value.data);
-  if (parts == nullptr) return invalid_type(path, "a string or an array of content parts", type_name(value));
-  if (parts->empty()) return invalid_value(path, "must have at least one part");
-  std::string joined;
-  for (size_t i = 0; i < parts->size(); ++i) {
-    const std::string part_path = at(path, i);
-    if (auto part = read_object((*parts)[i], part_path); !part) return part.error();
-    const Value* type = find_present((*parts)[i], "type");
-    if (type == nullptr) return missing_parameter(at(part_path, "type"));
-    auto kind = read_string(*type, at(part_path, "type"));
-    if (!kind) return kind.error();
-    if (kind.value() != "text" && kind.value() != "refusal") {
-      static constexpr std::string_view kKnown[] = {"image_url", "input_audio", "file", "video_url",
-                                                    "input_image"};
-      for (const std::string_view known : kKnown)
-        if (kind.value() == known)
-          return unsupported(part_path,
-                             "parts of type '" + kind.value() + "' are not supported by this model");
-      return invalid_value(at(part_path, "type"), "must be 'text'");
-    }
-    const Value* text = find_present((*parts)[i], kind.value());
-    if (text == nullptr) return missing_parameter(at(part_path, kind.value()));
-    auto piece = read_string(*text, at(part_path, kind.value()));
-    if (!piece) return piece.error();
-    joined += piece.value();
-  }
-  return joined;
-}
+// Refusals occur in assistant messages.
+constexpr TextPart kParts[] = {{"text", "text"}, {"refusal", "refusal"}};
 
 // Clients send arguments as a string of JSON; some send the object itself.
 Result<ToolCall, ApiError> parse_tool_call(const Value& value, const std::string& path) {
@@ -66,10 +38,7 @@ Result<ToolCall, ApiError> parse_tool_call(const Value& value, const std::string
   } else {
     auto text = read_string(*arguments, at(function_path, "arguments"));
     if (!text) return text.error();
-    call.arguments_text = std::move(text).value();
-    auto parsed = json::parse(call.arguments_text);
-    const bool is_object = parsed && std::holds_alternative<ValueObject>(parsed.value().data);
-    call.arguments = is_object ? std::move(parsed).value() : Value{call.arguments_text};
+    set_arguments(call, std::move(text).value());
   }
   return call;
 }
@@ -129,13 +98,20 @@ Result<ChatMessage, ApiError> parse_message(const Value& value, const std::strin
     if (!may_lack) return missing_parameter(at(path, "content"));
     return message;
   }
-  auto text = parse_content(*content, at(path, "content"));
+  auto text = read_text_content(*content, at(path, "content"), kParts);
   if (!text) return text.error();
   message.content = std::move(text).value();
   return message;
 }
 
 }  // namespace
+
+void set_arguments(ToolCall& call, std::string text) {
+  call.arguments_text = std::move(text);
+  auto parsed = json::parse(call.arguments_text);
+  const bool is_object = parsed && std::holds_alternative<ValueObject>(parsed.value().data);
+  call.arguments = is_object ? std::move(parsed).value() : Value{call.arguments_text};
+}
 
 Result<std::vector<ChatMessage>, ApiError> parse_messages(const Value& value) {
   auto list = read_array(value, "messages");

@@ -11,4 +11,7 @@ namespace qwend {
 // are parsed so that templates can print them. Images and other parts are refused by path.
 Result<std::vector<ChatMessage>, ApiError> parse_messages(const Value& value);
 
+// Gives a call the arguments that a model or a client wrote: as an object where the text is one.
+void set_arguments(ToolCall& call, std::string text);
+
 }  // namespace qwend
