@@ -6,33 +6,30 @@ namespace {
 constexpr std::string_view kThinkOpen = "<think>\n";
 constexpr std::string_view kThinkClose = "\n</think>\n\n";
 
-// Families whose templates show tools as JSON and whose models answer with <tool_call>{…}</tool_call>.
-bool has_json_tool_calls(ChatFamily family) {
+// How a family's models write calls; None: its template has no place for tools.
+ToolCallFormat call_format(ChatFamily family) {
   switch (family) {
     case ChatFamily::Qwen25:
     case ChatFamily::Qwen3:
     case ChatFamily::Qwen3Instruct:
     case ChatFamily::Qwen3Thinking:
-    case ChatFamily::QwQ: return true;
-    default: return false;
+    case ChatFamily::QwQ: return ToolCallFormat::Json;
+    case ChatFamily::Qwen3Coder:
+    case ChatFamily::Qwen35: return ToolCallFormat::Xml;
+    case ChatFamily::ChatML:
+    case ChatFamily::DeepSeekR1: break;
   }
+  return ToolCallFormat::None;
 }
 
-Problem check_tools(const App& app, const ToolSettings& tools) {
-  if (tools.mode == ToolMode::None) return std::nullopt;
-  const ChatFamily family = app.chat_template.family();
-  if (family == ChatFamily::ChatML || family == ChatFamily::DeepSeekR1)
-    return unsupported("tools", "this model's chat template has no place for tools");
-  if (tools.mode != ToolMode::Auto && !has_json_tool_calls(family))
-    return unsupported("tool_choice", "calls can't be forced with this model");
-  return std::nullopt;
-}
-
-// Ends where the model's own tokens would: before the blank of ` {`, after the quote of ` "`.
-std::string forced_call(const ToolSettings& tools) {
+// Ends where the model's own tokens would: before the blank of ` {`, after the quote of ` "`, before `=name`.
+std::string forced_call(const ToolSettings& tools, ToolCallFormat format) {
+  const bool json = format == ToolCallFormat::Json;
+  const std::string& name = tools.forced_name;
   if (tools.mode == ToolMode::Named)
-    return "<tool_call>\n{\"name\": \"" + tools.forced_name + "\", \"arguments\":";
-  if (tools.mode == ToolMode::Required) return "<tool_call>\n{\"name\": \"";
+    return json ? "<tool_call>\n{\"name\": \"" + name + "\", \"arguments\":"
+                : "<tool_call>\n<function=" + name + ">\n";
+  if (tools.mode == ToolMode::Required) return json ? "<tool_call>\n{\"name\": \"" : "<tool_call>\n<function";
   return {};
 }
 
@@ -47,11 +44,13 @@ bool continues_reasoning(const ChatRequest& request) {
 }  // namespace
 
 Result<ChatPrompt, ApiError> make_chat_prompt(const App& app, const ChatRequest& request) {
-  if (Problem problem = check_tools(app, request.tools)) return *problem;
   ChatPrompt prompt;
-  prompt.forced_prefix = forced_call(request.tools);
-  prompt.parse_tools =
-      request.tools.mode != ToolMode::None && has_json_tool_calls(app.chat_template.family());
+  if (request.tools.mode != ToolMode::None) {
+    prompt.tool_calls = call_format(app.chat_template.family());
+    if (prompt.tool_calls == ToolCallFormat::None)
+      return unsupported("tools", "this model's chat template has no place for tools");
+    prompt.forced_prefix = forced_call(request.tools, prompt.tool_calls);
+  }
 
   ChatTemplateOptions options = request.template_options;
   if (!prompt.forced_prefix.empty()) options.enable_thinking = false;

@@ -5,14 +5,15 @@
 
 #include "server/app.h"
 #include "server/openai/chat_request.h"
+#include "server/openai/tool_call_parser.h"
 
 namespace qwend {
 
 struct ChatPrompt {
   std::vector<TextSegment> segments;
-  bool starts_in_reasoning = false;  // the prompt ends in an open think block
-  bool parse_tools = false;          // look for tool calls in the output
-  std::string forced_prefix;         // the beginning of the call that the prompt ends with, to force one
+  bool starts_in_reasoning = false;                  // the prompt ends in an open think block
+  ToolCallFormat tool_calls = ToolCallFormat::None;  // to look for in the output
+  std::string forced_prefix;  // the beginning of the call that the prompt ends with, to force one
 };
 
 // The error is the template's own refusal (400), or tools that this model's family can't be given.

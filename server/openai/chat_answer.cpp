@@ -1,5 +1,7 @@
 #include "server/openai/chat_answer.h"
 
+#include <utility>
+
 #include "server/openai/ids.h"
 #include "server/openai/logprobs.h"
 
@@ -35,8 +37,9 @@ void ChatAnswer::push(int32_t index, const OutputDelta& delta, const Totals* tot
   if (events == nullptr) return;
   const bool text = !state.update.content.empty() || !state.update.reasoning.empty();
   const bool empty_answer = state.choice.finished() && !state.started && !state.update.shows_text();
+  const std::vector<ToolCallDelta> calls = std::exchange(state.update.tool_calls, {});
   if (text || empty_answer) stream_text(index, *events);
-  stream_calls(index, *events);
+  stream_calls(index, calls, *events);
   if (state.choice.finished())
     chunk(index, state.choice.finish_reason(), totals, *events, [](json::JsonWriter&) {});
 }
@@ -96,20 +99,28 @@ void ChatAnswer::stream_text(int32_t index, std::string& out) {
   });
 }
 
-void ChatAnswer::stream_calls(int32_t index, std::string& out) {
-  ChoiceState& state = choices_[static_cast<size_t>(index)];
-  const std::vector<ToolCallDelta> calls = std::move(state.update.tool_calls);
+void ChatAnswer::stream_calls(int32_t index, const std::vector<ToolCallDelta>& calls, std::string& out) {
   for (const ToolCallDelta& call : calls) {
-    const bool first = !state.started;
+    if (!call.name.empty()) stream_call_begin(index, call, out);
+    if (call.arguments.empty()) continue;
     chunk(index, nullptr, nullptr, out, [&](json::JsonWriter& writer) {
-      if (first) writer.key("content").null();
       writer.key("tool_calls").begin_array().begin_object().member("index", call.index);
-      if (!call.name.empty()) writer.member("id", call_id(index, call.index)).member("type", "function");
-      writer.key("function").begin_object();
-      if (!call.name.empty()) writer.member("name", call.name);
-      writer.member("arguments", call.arguments).end_object().end_object().end_array();
+      writer.key("function").begin_object().member("arguments", call.arguments).end_object();
+      writer.end_object().end_array();
     });
   }
+}
+
+// Once, with empty arguments: clients add up what follows.
+void ChatAnswer::stream_call_begin(int32_t index, const ToolCallDelta& call, std::string& out) {
+  const bool first = !choices_[static_cast<size_t>(index)].started;
+  chunk(index, nullptr, nullptr, out, [&](json::JsonWriter& writer) {
+    if (first) writer.key("content").null();
+    writer.key("tool_calls").begin_array().begin_object().member("index", call.index);
+    writer.member("id", call_id(index, call.index)).member("type", "function").key("function");
+    writer.begin_object().member("name", call.name).member("arguments", "").end_object();
+    writer.end_object().end_array();
+  });
 }
 
 void ChatAnswer::end_events(const Totals& totals, std::string& events) {

@@ -29,7 +29,8 @@ class ChatAnswer final : public Answer {
     bool started = false;  // the role has been sent
   };
   void stream_text(int32_t index, std::string& out);
-  void stream_calls(int32_t index, std::string& out);
+  void stream_calls(int32_t index, const std::vector<ToolCallDelta>& calls, std::string& out);
+  void stream_call_begin(int32_t index, const ToolCallDelta& call, std::string& out);
   // One chunk; write_delta writes the members of its delta. What waited in the choice's update goes with it.
   template <class WriteDelta>
   void chunk(int32_t index, const char* finish_reason, const Totals* totals, std::string& out,

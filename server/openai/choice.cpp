@@ -1,6 +1,7 @@
 #include "server/openai/choice.h"
 
 #include <iterator>
+#include <utility>
 
 namespace qwend {
 namespace {
@@ -58,16 +59,19 @@ Choice::Choice(const ChoiceOptions& options, const Tokenizer& tokenizer)
     : tokenizer_(&tokenizer),
       logprobs_(options.logprobs),
       token_ids_(options.token_ids),
+      parallel_tool_calls_(options.parallel_tool_calls),
       buffer_(tokenizer, options.keep_control) {
   if (options.split_reasoning) {
     splitter_.emplace(options.starts_in_reasoning);
     counter_.emplace(options.starts_in_reasoning);
   }
-  if (options.parse_tools) {
-    tools_.emplace(options.parallel_tool_calls);
-    ToolCallParser::Output nothing;  // the prefix ends within the call: it announces nothing yet
-    tools_->push(options.forced_prefix, nothing);
-  }
+  if (options.tool_calls == ToolCallFormat::None) return;
+  ToolCallOptions tools{options.tool_calls, options.parallel_tool_calls, false, options.tools};
+  tools_ = std::make_unique<ToolCallParser>(tools);
+  tools_->push(options.forced_prefix, forced_);
+  if (!options.split_reasoning) return;
+  tools.known_names_only = true;
+  reasoning_tools_ = std::make_unique<ToolCallParser>(std::move(tools));
 }
 
 ChoiceUpdate Choice::push(const OutputDelta& delta) {
@@ -94,28 +98,47 @@ void Choice::count(const std::vector<TokenOutput>& tokens) {
 }
 
 void Choice::take_text(std::string_view text, bool last, ChoiceUpdate& update) {
-  std::string content;
-  if (splitter_) {
-    splitter_->push(text, update.reasoning, content);
-    if (last) splitter_->finish(update.reasoning, content);
-  } else {
-    content = text;
-  }
-  if (!tools_) {
-    update.content = std::move(content);
+  if (!splitter_) return take_content(std::string(text), last, update);
+  std::string reasoning, content;
+  splitter_->push(text, reasoning, content);
+  if (last) splitter_->finish(reasoning, content);
+  take_reasoning(std::move(reasoning), last || splitter_->answering(), update);
+  take_content(std::move(content), last, update);
+}
+
+// last: the block has ended.
+void Choice::take_reasoning(std::string text, bool last, ChoiceUpdate& update) {
+  if (!reasoning_tools_) {
+    update.reasoning = std::move(text);
     return;
   }
   ToolCallParser::Output out;
-  tools_->push(content, out);
+  reasoning_tools_->push(text, out);
+  if (last) reasoning_tools_->finish(out);
+  update.reasoning = std::move(out.content);
+  update.tool_calls = std::move(out.calls);
+}
+
+void Choice::take_content(std::string text, bool last, ChoiceUpdate& update) {
+  if (!tools_) {
+    update.content = std::move(text);
+    return;
+  }
+  ToolCallParser::Output out = std::exchange(forced_, {});
+  tools_->push(text, out);
   if (last) tools_->finish(out);
   update.content = std::move(out.content);
-  update.tool_calls = std::move(out.calls);
+  if (calls_in_reasoning() > 0 && !parallel_tool_calls_) return;
+  for (ToolCallDelta& call : out.calls) {
+    call.index += calls_in_reasoning();
+    update.tool_calls.push_back(std::move(call));
+  }
 }
 
 const char* Choice::finish_reason() const {
   const char* name = finish_reason_name(finish_);
-  const bool called = tools_ && tools_->num_calls() > 0 && finish_ == FinishReason::Stop;
-  return called ? "tool_calls" : name;
+  const bool called = tools_ && tools_->num_calls() + calls_in_reasoning() > 0;
+  return called && finish_ == FinishReason::Stop ? "tool_calls" : name;
 }
 
 }  // namespace qwend

@@ -51,8 +51,9 @@ class LogprobBuffer {
 struct ChoiceOptions {
   bool split_reasoning = false;
   bool starts_in_reasoning = false;
-  bool parse_tools = false;
+  ToolCallFormat tool_calls = ToolCallFormat::None;
   bool parallel_tool_calls = true;
+  ToolList tools = nullptr;
   std::string forced_prefix;  // put into the prompt to force a call: the parser sees it ahead of the output
   bool logprobs = false;
   bool token_ids = false;
@@ -72,13 +73,19 @@ class Choice {
 
  private:
   void take_text(std::string_view text, bool last, ChoiceUpdate& update);
+  void take_reasoning(std::string text, bool last, ChoiceUpdate& update);
+  void take_content(std::string text, bool last, ChoiceUpdate& update);
+  int32_t calls_in_reasoning() const { return reasoning_tools_ ? reasoning_tools_->num_calls() : 0; }
   void count(const std::vector<TokenOutput>& tokens);
 
   const Tokenizer* tokenizer_;
-  const bool logprobs_, token_ids_;
+  const bool logprobs_, token_ids_, parallel_tool_calls_;
   std::optional<ReasoningSplitter> splitter_;
   std::optional<ReasoningSplitter> counter_;  // sees token by token what the splitter sees delta by delta
-  std::optional<ToolCallParser> tools_;
+  // Calls come after the block, or inside it: models forget to close it. There a call must be of a tool that
+  // exists, since models also think about how calls look.
+  std::unique_ptr<ToolCallParser> tools_, reasoning_tools_;
+  ToolCallParser::Output forced_;  // what the forced prefix has announced, until the first update
   LogprobBuffer buffer_;
   FinishReason finish_ = FinishReason::None;
   int32_t reasoning_tokens_ = 0, tokens_ = 0;

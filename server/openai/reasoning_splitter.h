@@ -17,6 +17,7 @@ class ReasoningSplitter {
   // End of generation: what was held back.
   void finish(std::string& reasoning, std::string& content);
   bool inside() const { return state_ == State::BlockStart || state_ == State::Block; }
+  bool answering() const { return state_ == State::AnswerStart || state_ == State::Answer; }
 
  private:
   enum class State {

@@ -1,224 +1,122 @@
 #include "server/openai/tool_call_parser.h"
 
-#include "server/json/json_reader.h"
+#include "kernels/check.h"
+#include "server/openai/call_body.h"
 #include "server/openai/text_scan.h"
+#include "server/openai/tools.h"
 
 namespace qwend {
 namespace {
 
-constexpr std::string_view kOpenTag = "<tool_call>";
-constexpr std::string_view kCloseTag = "</tool_call>";
-
-bool is_space(char c) { return kJsonSpace.find(c) != std::string_view::npos; }
-
-// Raw control characters inside a string are not JSON, but models write them and mean them as themselves.
-void append_repaired(std::string& out, char c, bool in_string) {
-  static constexpr char kHex[] = "0123456789abcdef";
-  const auto byte = static_cast<unsigned char>(c);
-  if (!in_string || byte >= 0x20) {
-    out += c;
-  } else if (c == '\n') {
-    out += "\\n";
-  } else if (c == '\t') {
-    out += "\\t";
-  } else {
-    out += "\\u00";
-    out += kHex[byte >> 4];
-    out += kHex[byte & 15];
-  }
-}
-
-// The string that a JSON string literal stands for; empty when it isn't one.
-std::string decode_string(std::string_view literal) {
-  auto parsed = json::parse(literal);
-  if (!parsed) return {};
-  const auto* text = std::get_if<std::string>(&parsed.value().data);
-  return text == nullptr ? std::string() : *text;
-}
-
-bool is_object(std::string_view text) {
-  auto parsed = json::parse(text);
-  return parsed && std::holds_alternative<ValueObject>(parsed.value().data);
+std::unique_ptr<CallBody> make_body(const ToolCallOptions& options) {
+  CHECK(options.format != ToolCallFormat::None);
+  return options.format == ToolCallFormat::Xml ? make_xml_call_body(options.tools) : make_json_call_body();
 }
 
 }  // namespace
 
+ToolCallParser::ToolCallParser(ToolCallOptions options)
+    : options_(std::move(options)), body_(make_body(options_)) {}
+
+ToolCallParser::~ToolCallParser() = default;
+
 void ToolCallParser::push(std::string_view text, Output& out) {
-  for (const char c : text) {
-    if (state_ != State::Content && !announced_) raw_ += c;
-    feed(c, out);
+  out_ = &out;
+  for (const char c : text) feed(c);
+}
+
+void ToolCallParser::feed(char c) {
+  switch (state_) {
+    case State::Content: return feed_content(c);
+    case State::Body: return feed_body(c);
+    case State::Close: return feed_close(c);
   }
 }
 
-void ToolCallParser::feed(char c, Output& out) {
-  switch (state_) {
-    case State::Content: return feed_content(c, out);
-    case State::InKey:
-    case State::Value: return feed_value(c, out);
-    case State::Arguments: return feed_arguments(c, out);
-    case State::Close: return feed_close(c, out);
-    default: break;
-  }
-  if (is_space(c)) return;
-  switch (state_) {
-    case State::Open:
-    case State::Key:
-    case State::Colon: return feed_open(c, out);
-    case State::ValueStart: return feed_value_start(c, out);
-    default: return feed_after_value(c, out);
-  }
-}
-
-void ToolCallParser::feed_content(char c, Output& out) {
+void ToolCallParser::feed_content(char c) {
   held_ += c;
   const size_t begin = std::min(held_.find_first_not_of(kJsonSpace), held_.size());
-  const std::string_view tag = std::string_view(held_).substr(begin);
-  if (tag == kOpenTag) return begin_call();
-  if (kOpenTag.starts_with(tag)) return;
+  const std::string_view text = std::string_view(held_).substr(begin);
+  for (const std::string_view tag : body_->open_tags()) {
+    if (text == tag) return open(tag);
+    if (tag.starts_with(text)) return;
+  }
   // Not a tag after all. A new one, or white space ahead of one, can only begin with this character.
-  const bool hold = is_space(c) || c == kOpenTag.front();
+  const bool hold = kJsonSpace.find(c) != std::string_view::npos || c == '<';
   if (hold) held_.pop_back();
-  out.content += held_;
+  out_->content += held_;
   held_.assign(hold ? 1 : 0, c);
 }
 
-void ToolCallParser::begin_call() {
+void ToolCallParser::open(std::string_view tag) {
   raw_ = std::move(held_);
   held_.clear();
   announced_ = false;
-  name_.clear();
-  early_arguments_.clear();
-  state_ = State::Open;
+  state_ = State::Body;
+  body_->begin(tag);
 }
 
-void ToolCallParser::feed_open(char c, Output& out) {
-  if (state_ == State::Open && c == '{') {
-    state_ = State::Key;
-  } else if (state_ == State::Colon && c == ':') {
-    state_ = State::ValueStart;
-  } else if (state_ == State::Key && c == '"') {
-    state_ = State::InKey;
-    value_.clear();
-    scanner_ = JsonScanner();
-    feed_value(c, out);
-  } else if (state_ == State::Key && c == '}') {
-    end_object(c, out);
-  } else {
-    malformed(c, out);
-  }
-}
-
-void ToolCallParser::feed_value_start(char c, Output& out) {
-  scanner_ = JsonScanner();
-  value_.clear();
-  if (key_ == "arguments" && c == '{' && !name_.empty() && !announced_) {
-    announce(out);
-    state_ = State::Arguments;
-    feed_arguments(c, out);
-  } else {
-    state_ = State::Value;
-    feed_value(c, out);
-  }
-}
-
-void ToolCallParser::feed_value(char c, Output& out) {
-  const bool in_string = scanner_.in_string();
-  switch (scanner_.feed(c)) {
-    case JsonScanner::Status::Error: return malformed(c, out);
-    case JsonScanner::Status::More: return append_repaired(value_, c, in_string);
-    case JsonScanner::Status::Done: value_ += c; return end_value(c, out);
-    case JsonScanner::Status::DoneBefore:
-      end_value(c, out);
-      if (state_ == State::AfterValue && !is_space(c)) feed_after_value(c, out);
-  }
-}
-
-void ToolCallParser::end_value(char c, Output& out) {
-  if (state_ == State::InKey) {
-    key_ = decode_string(value_);
-    state_ = State::Colon;
-    return;
-  }
-  state_ = State::AfterValue;
-  if (key_ == "name" && !announced_) {
-    name_ = decode_string(value_);
-    if (name_.empty()) malformed(c, out);
-  } else if (key_ == "arguments" && !announced_) {
-    // Some models write the object into a string.
-    early_arguments_ = value_.front() == '"' ? decode_string(value_) : value_ == "null" ? "{}" : value_;
-    if (!is_object(early_arguments_)) malformed(c, out);
-  }
-}
-
-void ToolCallParser::feed_arguments(char c, Output& out) {
-  const bool in_string = scanner_.in_string();
-  const JsonScanner::Status status = scanner_.feed(c);
-  if (status == JsonScanner::Status::Error) return malformed(c, out);
-  std::string piece;
-  append_repaired(piece, c, in_string);
-  append_arguments(piece, out);
-  if (status == JsonScanner::Status::Done) state_ = State::AfterValue;
-}
-
-void ToolCallParser::feed_after_value(char c, Output& out) {
-  if (c == ',') {
-    state_ = State::Key;
-  } else if (c == '}') {
-    end_object(c, out);
-  } else {
-    malformed(c, out);
-  }
-}
-
-void ToolCallParser::end_object(char c, Output& out) {
-  if (!announced_) {
-    if (name_.empty()) return malformed(c, out);
-    announce(out);
-    append_arguments(early_arguments_.empty() ? "{}" : early_arguments_, out);
+void ToolCallParser::feed_body(char c) {
+  if (!announced_) raw_ += c;
+  switch (body_->feed(c, *this)) {
+    case CallBody::Status::More: return;
+    case CallBody::Status::Malformed: return malformed(body_->rest());
+    case CallBody::Status::Done: break;
   }
   state_ = State::Close;
+  const std::string rest = body_->rest();
+  for (const char again : rest) feed(again);
 }
 
-void ToolCallParser::announce(Output& out) {
-  announced_ = true;
-  raw_.clear();
-  if (++calls_ == 1 || parallel_) out.calls.push_back({calls_ - 1, name_, ""});
+void ToolCallParser::malformed(const std::string& rest) {
+  state_ = State::Content;
+  if (!announced_) {
+    CHECK(raw_.ends_with(rest) && raw_.size() > rest.size());
+    out_->content.append(raw_, 0, raw_.size() - rest.size());
+    raw_.clear();
+  }
+  for (const char again : std::string(rest)) feed(again);  // another call may begin in it
 }
 
-void ToolCallParser::append_arguments(std::string_view text, Output& out) {
-  if (calls_ > 1 && !parallel_) return;
-  if (out.calls.empty() || out.calls.back().index != calls_ - 1) out.calls.push_back({calls_ - 1, "", ""});
-  out.calls.back().arguments += text;
-}
-
-void ToolCallParser::feed_close(char c, Output& out) {
-  if (held_.empty() && is_space(c)) return;
+void ToolCallParser::feed_close(char c) {
+  if (held_.empty() && kJsonSpace.find(c) != std::string_view::npos) return;
   held_ += c;
-  if (held_ == kCloseTag) {
+  if (held_ == kCallCloseTag) {
     held_.clear();
     state_ = State::Content;
-  } else if (!kCloseTag.starts_with(held_)) {  // no closing tag: the call stands, the text goes on
+  } else if (!kCallCloseTag.starts_with(held_)) {  // no closing tag: the call stands, the text goes on
     const std::string text = std::move(held_);
     held_.clear();
     state_ = State::Content;
-    for (const char again : text) feed(again, out);
+    for (const char again : text) feed(again);
   }
 }
 
-void ToolCallParser::malformed(char c, Output& out) {
-  state_ = State::Content;
-  if (!announced_) {
-    out.content += raw_;
-    raw_.clear();
-  } else {
-    feed_content(c, out);
-  }
+bool ToolCallParser::is_known(std::string_view name) const {
+  return options_.tools != nullptr && find_tool(*options_.tools, name) != nullptr;
+}
+
+bool ToolCallParser::announce(std::string_view name) {
+  if (options_.known_names_only && !is_known(name)) return false;
+  announced_ = true;
+  raw_.clear();
+  if (++calls_ == 1 || options_.parallel) out_->calls.push_back({calls_ - 1, std::string(name), ""});
+  return true;
+}
+
+void ToolCallParser::arguments(std::string_view text) {
+  if (calls_ > 1 && !options_.parallel) return;
+  std::vector<ToolCallDelta>& calls = out_->calls;
+  if (calls.empty() || calls.back().index != calls_ - 1) calls.push_back({calls_ - 1, "", ""});
+  calls.back().arguments += text;
 }
 
 void ToolCallParser::finish(Output& out) {
+  out_ = &out;
   const bool space_after_calls = calls_ > 0 && held_.find_first_not_of(kJsonSpace) == std::string::npos;
   if (state_ == State::Content && !space_after_calls) out.content += held_;
-  if (state_ != State::Content && !announced_) out.content += raw_;
+  if (state_ == State::Body && !announced_) out.content += raw_;
+  if (state_ == State::Body && announced_) body_->finish(*this);
   held_.clear();
   raw_.clear();
   state_ = State::Content;

@@ -42,11 +42,6 @@ const std::string& name_of_tool(const Value& tool) {
   return std::get<std::string>(tool.find("function")->find("name")->data);
 }
 
-bool has_tool(const ToolSettings& settings, std::string_view name) {
-  return std::any_of(settings.tools.begin(), settings.tools.end(),
-                     [&](const Value& tool) { return name_of_tool(tool) == name; });
-}
-
 Problem add_tools(const Value& value, ToolSettings& settings) {
   auto list = read_array(value, "tools");
   if (!list) return list.error();
@@ -96,7 +91,7 @@ Problem choose_allowed(const Value& choice, ToolSettings& settings) {
     const std::string entry_path = at(at(path, "tools"), i);
     auto name = function_name((*entries.value())[i], entry_path);
     if (!name) return name.error();
-    if (!has_tool(settings, name.value()))
+    if (find_tool(settings.tools, name.value()) == nullptr)
       return invalid_value(entry_path, "names '" + name.value() + "', which is not in tools");
     names.insert(name.value());
   }
@@ -116,7 +111,7 @@ Problem apply_choice(const Value& choice, ToolSettings& settings) {
     return choose_allowed(choice, settings);
   auto name = function_name(choice, "tool_choice");
   if (!name) return name.error();
-  if (!has_tool(settings, name.value()))
+  if (find_tool(settings.tools, name.value()) == nullptr)
     return invalid_value("tool_choice", "names '" + name.value() + "', which is not in tools");
   settings.mode = ToolMode::Named;
   settings.forced_name = std::move(name).value();
@@ -124,6 +119,11 @@ Problem apply_choice(const Value& choice, ToolSettings& settings) {
 }
 
 }  // namespace
+
+const Value* find_tool(const std::vector<Value>& tools, std::string_view name) {
+  const auto found = std::ranges::find_if(tools, [&](const Value& t) { return name_of_tool(t) == name; });
+  return found == tools.end() ? nullptr : &*found;
+}
 
 Result<ToolSettings, ApiError> parse_tools(const Value* tools, const Value* tool_choice) {
   ToolSettings settings;

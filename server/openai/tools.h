@@ -27,4 +27,7 @@ struct ToolSettings {
 // object.
 Result<ToolSettings, ApiError> parse_tools(const Value* tools, const Value* tool_choice);
 
+// The entry of ToolSettings::tools with this name; nullptr: none.
+const Value* find_tool(const std::vector<Value>& tools, std::string_view name);
+
 }  // namespace qwend

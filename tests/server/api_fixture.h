@@ -92,6 +92,8 @@ inline constexpr char kQwen25Template[] =
     "<|im_start|> You may call one or more functions to assist with the user query. return a json object "
     "with function "
     "name and arguments within <tool_call></tool_call> XML tags";
+inline constexpr char kCoderTemplate[] = "<|im_start|> <function= <parameter=";
+inline constexpr char kQwen35Template[] = "<|im_start|> <function= <parameter= </think>";
 inline constexpr char kChatMlTemplate[] = "<|im_start|> message <|im_end|>";
 
 class ApiFixture {

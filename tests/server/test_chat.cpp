@@ -270,6 +270,96 @@ TEST_CASE("tool_choice forces a call by beginning it in the prompt", "[server][c
   CHECK(message["tool_calls"][0]["function"]["name"] == "get_weather");
 }
 
+TEST_CASE("a stream begins each call once, with empty arguments", "[server][chat][tools]") {
+  ApiFixture api;
+  const std::string call = "<tool_call>{\"name\": \"get_weather\", \"arguments\": {\"city\": 1}}</tool_call>";
+  api.say(call + "\n" + call);
+  int begun = 0;
+  for (const Json& chunk : api.chat(with(user("?"), {{"tools", kTools}, {"stream", true}})).events()) {
+    for (const Json& part : chunk["choices"][0]["delta"].value("tool_calls", Json::array())) {
+      if (!part.contains("id")) {
+        CHECK_FALSE(part["function"].contains("name"));
+        CHECK(part["index"] == begun - 1);
+        continue;
+      }
+      CHECK(part["index"] == begun++);
+      CHECK(part["function"] == Json({{"name", "get_weather"}, {"arguments", ""}}));
+    }
+  }
+  CHECK(begun == 2);
+}
+
+TEST_CASE("tool calls of the XML families", "[server][chat][tools]") {
+  for (const char* chat_template : {kCoderTemplate, kQwen35Template}) {
+    ApiFixture api(chat_template);
+    const Json body = with(user("Weather?"), {{"tools", kTools}, {"enable_thinking", false}});
+    api.say(
+        "One moment.\n<tool_call>\n<function=get_weather>\n<parameter=city>\nOslo\n</parameter>\n"
+        "</function>\n</tool_call>");
+    const Json choice = api.chat(body).json()["choices"][0];
+    CHECK(choice["finish_reason"] == "tool_calls");
+    CHECK(choice["message"]["content"] == "One moment.");
+    CHECK(choice["message"]["tool_calls"][0]["function"] ==
+          Json({{"name", "get_weather"}, {"arguments", "{\"city\": \"Oslo\"}"}}));
+    const Joined joined = join_choice(api.chat(with(body, {{"stream", true}})).events());
+    CHECK(joined.content == "One moment.");
+    CHECK(joined.tool_calls[0]["function"] == choice["message"]["tool_calls"][0]["function"]);
+
+    const Json named = {{"tool_choice", {{"type", "function"}, {"function", {{"name", "get_weather"}}}}}};
+    const std::string prompt = api.call(handle_apply_template, with(body, named).dump()).json()["prompt"];
+    CHECK(prompt.ends_with("<tool_call>\n<function=get_weather>\n"));
+    api.say("<parameter=city>\nRome\n</parameter>\n</function>\n</tool_call>");
+    for (const bool stream : {false, true}) {
+      const FakeResponder response = api.chat(with(with(body, named), {{"stream", stream}}));
+      const Json calls = stream ? join_choice(response.events()).tool_calls
+                                : response.json()["choices"][0]["message"]["tool_calls"];
+      REQUIRE(calls.size() == 1);
+      CHECK(calls[0]["function"] == Json({{"name", "get_weather"}, {"arguments", "{\"city\": \"Rome\"}"}}));
+    }
+    api.say("=get_weather>\n</function>\n</tool_call>");
+    const Json required = api.chat(with(body, {{"tool_choice", "required"}})).json()["choices"][0];
+    CHECK(required["message"]["tool_calls"][0]["function"]["arguments"] == "{}");
+  }
+}
+
+TEST_CASE("calls inside and after the think block", "[server][chat][tools][reasoning]") {
+  ApiFixture api(kQwen3Template);
+  const std::string call = "<tool_call>{\"name\": \"get_weather\", \"arguments\": {}}</tool_call>";
+  const std::string other = "<tool_call>{\"name\": \"example\", \"arguments\": {}}</tool_call>";
+  const Json body = with(user("?"), {{"tools", kTools}});
+  const auto answer = [&](const std::string& said, bool parallel = true) {
+    api.say(said);
+    const Json asked = with(body, {{"parallel_tool_calls", parallel}});
+    const Json choice = api.chat(asked).json()["choices"][0];
+    const Joined joined = join_choice(api.chat(with(asked, {{"stream", true}})).events());
+    const Json& message = choice["message"];
+    CHECK(joined.reasoning == message.value("reasoning_content", ""));
+    CHECK(joined.content == (message["content"].is_null() ? "" : message["content"].get<std::string>()));
+    CHECK(joined.tool_calls.size() == message.value("tool_calls", Json::array()).size());
+    CHECK(joined.finish_reason == choice["finish_reason"]);
+    return choice;
+  };
+  const Json after = answer("<think>\nhm\n</think>\n\n" + call);
+  CHECK(after["message"]["reasoning_content"] == "hm");
+  CHECK(after["message"]["tool_calls"].size() == 1);
+
+  const Json inside = answer("<think>\nhm\n" + call);  // never closed
+  CHECK(inside["finish_reason"] == "tool_calls");
+  CHECK(inside["message"]["reasoning_content"] == "hm");
+  CHECK(inside["message"]["tool_calls"].size() == 1);
+
+  const Json both = answer("<think>\nhm\n" + call + "\n</think>\n\nSo:\n" + call);
+  CHECK(both["message"]["content"] == "So:");
+  CHECK(both["message"]["tool_calls"].size() == 2);
+  CHECK(answer("<think>\nhm\n" + call + "\n</think>\n\n" + call, false)["message"]["tool_calls"].size() == 1);
+
+  const Json example = answer("<think>\nlike " + other + " so\n</think>\n\nYes.");
+  CHECK(example["message"]["reasoning_content"] == "like " + other + " so");
+  CHECK_FALSE(example["message"].contains("tool_calls"));
+  const Json broken = answer("<think>\n<tool_call>{\"name\n</think>\n\nYes.");
+  CHECK(broken["message"]["reasoning_content"] == "<tool_call>{\"name");
+}
+
 TEST_CASE("models whose template has no tools refuse them", "[server][chat][tools]") {
   ApiFixture api(kChatMlTemplate);
   const FakeResponder response = api.chat(with(user("Hi"), {{"tools", kTools}}));

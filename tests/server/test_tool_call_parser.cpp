@@ -1,66 +1,16 @@
 #include <string>
 #include <vector>
 
-#include "server/openai/tool_call_parser.h"
-#include "tests/support/catch2.h"
+#include "server/openai/json_scanner.h"
+#include "tests/support/parsed_calls.h"
 
 using namespace qwend;
+using test::Parsed;
 
 namespace {
 
-struct Call {
-  std::string name, arguments;
-  bool operator==(const Call&) const = default;
-};
-
-struct Parsed {
-  std::string content;
-  std::vector<Call> calls;
-  bool operator==(const Parsed&) const = default;
-};
-
-std::ostream& operator<<(std::ostream& out, const Parsed& parsed) {
-  out << "content '" << parsed.content << "'";
-  for (const Call& call : parsed.calls) out << " call " << call.name << " '" << call.arguments << "'";
-  return out;
-}
-
-void collect(const ToolCallParser::Output& out, Parsed& parsed) {
-  parsed.content += out.content;
-  for (const ToolCallDelta& delta : out.calls) {
-    if (!delta.name.empty()) {
-      REQUIRE(delta.index == static_cast<int32_t>(parsed.calls.size()));
-      parsed.calls.push_back({delta.name, ""});
-    }
-    REQUIRE(delta.index == static_cast<int32_t>(parsed.calls.size()) - 1);
-    parsed.calls.back().arguments += delta.arguments;
-  }
-}
-
-// In pieces of `size` bytes.
-Parsed parse(std::string_view text, size_t size, bool parallel = true, std::string_view primed = "") {
-  ToolCallParser parser(parallel);
-  Parsed parsed;
-  ToolCallParser::Output first;
-  parser.push(primed, first);
-  collect(first, parsed);
-  for (size_t i = 0; i < text.size(); i += size) {
-    ToolCallParser::Output out;
-    parser.push(text.substr(i, size), out);
-    collect(out, parsed);
-  }
-  ToolCallParser::Output out;
-  parser.finish(out);
-  collect(out, parsed);
-  CHECK(parser.num_calls() == static_cast<int32_t>(parsed.calls.size()));
-  return parsed;
-}
-
-// The same however the text is cut.
 Parsed parse_every_way(std::string_view text, bool parallel = true, std::string_view primed = "") {
-  const Parsed whole = parse(text, std::max<size_t>(text.size(), 1), parallel, primed);
-  for (size_t size = 1; size <= 9; ++size) CHECK(parse(text, size, parallel, primed) == whole);
-  return whole;
+  return test::parse_every_way(text, {.format = ToolCallFormat::Json, .parallel = parallel}, primed);
 }
 
 }  // namespace
@@ -103,7 +53,7 @@ TEST_CASE("arguments may come first, as a string, as null or not at all", "[serv
 }
 
 TEST_CASE("arguments stream as they are written", "[server][tools]") {
-  ToolCallParser parser;
+  ToolCallParser parser({});
   ToolCallParser::Output out;
   parser.push("<tool_call>\n{\"name\": \"f\", \"argum", out);
   CHECK(out.calls.empty());
@@ -134,6 +84,16 @@ TEST_CASE("a call after a malformed one is found", "[server][tools]") {
   const Parsed parsed = parse_every_way(
       "<tool_call>oops</tool_call>\n<tool_call>{\"name\": \"f\", \"arguments\": {}}</tool_call>");
   CHECK(parsed == Parsed{"<tool_call>oops</tool_call>", {{"f", "{}"}}});
+}
+
+TEST_CASE("a call right after a broken one", "[server][tools]") {
+  CHECK(parse_every_way("<tool_call><tool_call>{\"name\": \"f\", \"arguments\": {}}</tool_call>") ==
+        Parsed{"<tool_call>", {{"f", "{}"}}});
+}
+
+TEST_CASE("calls of functions that do not exist can be refused", "[server][tools]") {
+  const std::string text = "<tool_call>{\"name\": \"f\", \"arguments\": {\"x\": 1}}</tool_call>";
+  CHECK(test::parse_every_way(text, {.known_names_only = true}) == Parsed{text, {}});
 }
 
 TEST_CASE("arguments that break off stay as they are; what follows a break is content", "[server][tools]") {
