@@ -3,6 +3,7 @@
 
 #include <exception>
 
+#include "server/anthropic/error.h"
 #include "server/app.h"
 #include "server/handlers/handlers.h"
 
@@ -42,9 +43,9 @@ void report_failure(App& app, const http::Request& request, TrackedResponder& re
   spdlog::error("{} {}: {}", request.request_id, request.path, what);
   const ApiError error = internal_error(what);
   if (!responder.begun()) {
-    reply_error(app, responder, error);
+    reply_error(app, responder, error, error_json_for(request.path, error));
   } else if (responder.streaming()) {
-    if (responder.write("data: " + error.to_json() + "\n\n")) responder.end_stream();
+    if (responder.write("data: " + error_json_for(request.path, error) + "\n\n")) responder.end_stream();
   }
 }
 
@@ -70,6 +71,8 @@ void register_routes(http::Server& server, App& app) {
   server.route("GET", "/v1/responses/{id}", guarded(app, handle_response));
   server.route("DELETE", "/v1/responses/{id}", guarded(app, handle_response_delete));
   server.route("POST", "/v1/responses/{id}/cancel", guarded(app, handle_response_cancel));
+  server.route("POST", "/v1/messages", guarded(app, handle_messages));
+  server.route("POST", "/v1/messages/count_tokens", guarded(app, handle_message_count));
   server.route("GET", "/v1/models", guarded(app, handle_models));
   server.route("GET", "/v1/models/{id}", guarded(app, handle_model));
   server.route("POST", "/tokenize", guarded(app, handle_tokenize));

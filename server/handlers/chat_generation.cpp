@@ -28,6 +28,13 @@ Result<ChatGeneration, ApiError> make_chat_generation(const App& app, const http
   };
 }
 
+Result<int64_t, ApiError> count_prompt_tokens(const App& app, const ChatRequest& chat) {
+  if (Problem problem = check_model(app, chat.params.model)) return *problem;
+  auto prompt = make_chat_prompt(app, chat);
+  if (!prompt) return prompt.error();
+  return static_cast<int64_t>(app.tokenizer->encode(prompt.value().segments).size());
+}
+
 Problem run_chat(App& app, http::Responder& responder, GenerationRequest request, Answer& answer,
                  bool stream) {
   std::vector<GenerationRequest> requests;

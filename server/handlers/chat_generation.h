@@ -20,6 +20,9 @@ Result<ChatGeneration, ApiError> make_chat_generation(const App& app, const http
                                                       const ChatRequest& chat,
                                                       std::string_view messages_param = "messages");
 
+// How many tokens the prompt would have, the model's name checked.
+Result<int64_t, ApiError> count_prompt_tokens(const App& app, const ChatRequest& chat);
+
 // Admits the request and answers it. A problem means that nothing has been sent.
 Problem run_chat(App& app, http::Responder& responder, GenerationRequest request, Answer& answer,
                  bool stream);

@@ -18,6 +18,8 @@ void handle_response(App& app, const http::Request& request, http::Responder& re
 void handle_response_delete(App& app, const http::Request& request, http::Responder& responder);
 void handle_response_cancel(App& app, const http::Request& request, http::Responder& responder);
 void handle_response_input_tokens(App& app, const http::Request& request, http::Responder& responder);
+void handle_messages(App& app, const http::Request& request, http::Responder& responder);
+void handle_message_count(App& app, const http::Request& request, http::Responder& responder);
 void handle_models(App& app, const http::Request& request, http::Responder& responder);
 void handle_model(App& app, const http::Request& request, http::Responder& responder);
 void handle_tokenize(App& app, const http::Request& request, http::Responder& responder);

@@ -98,15 +98,13 @@ Problem serve_response(App& app, const http::Request& request, http::Responder& 
 Problem serve_input_tokens(App& app, const http::Request& request, http::Responder& responder) {
   auto response = parse(app, request, nullptr);
   if (!response) return response.error();
-  const ChatRequest& chat = response.value().chat;
-  if (Problem problem = check_model(app, chat.params.model)) return problem;
-  auto prompt = make_chat_prompt(app, chat);
-  if (!prompt) return prompt.error();
+  auto tokens = count_prompt_tokens(app, response.value().chat);
+  if (!tokens) return tokens.error();
   std::string out;
   json::JsonWriter(out)
       .begin_object()
       .member("object", "response.input_tokens")
-      .member("input_tokens", static_cast<uint64_t>(app.tokenizer->encode(prompt.value().segments).size()))
+      .member("input_tokens", tokens.value())
       .end_object();
   reply_json(responder, std::move(out));
   return std::nullopt;

@@ -100,6 +100,7 @@ ResponseShape Connection::shape_for(const Head& head) const {
   shape.write_stall = context_.limits.write_stall;
   const std::string* id = head.request.header("x-request-id");
   shape.request_id = id != nullptr && sound_request_id(*id) ? *id : make_request_id();
+  shape.path = head.request.path;
   shape.cors = cors_headers(head.request);
   return shape;
 }

@@ -1,16 +1,16 @@
 #include "server/http/error.h"
 
-#include "server/openai/error.h"
+#include "server/anthropic/error.h"
 
 namespace qwend::http {
 
-std::string error_json(const HttpError& error) {
+std::string error_json(const HttpError& error, std::string_view path) {
   ApiError body;
   body.status = error.status;
   body.type = error.status >= 500 ? "server_error" : "invalid_request_error";
   body.message = error.message;
   body.code = error.code;
-  return body.to_json();
+  return error_json_for(path, body);
 }
 
 std::string_view status_text(int status) {

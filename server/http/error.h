@@ -15,9 +15,10 @@ struct HttpError {
   std::vector<std::pair<std::string, std::string>> headers = {};  // Allow, Retry-After, WWW-Authenticate
 };
 
+// The body in the shape that the path's clients expect (server/anthropic/error.h), usually
 // {"error":{"message","type","param","code"}}; type follows from the status. Bytes that are not UTF-8 are
 // replaced.
-std::string error_json(const HttpError& error);
+std::string error_json(const HttpError& error, std::string_view path);
 
 // "Not Found"; "Unknown" for a status that this server never sends.
 std::string_view status_text(int status);

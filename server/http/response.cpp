@@ -90,7 +90,7 @@ void ResponseWriter::reply(int status, std::string_view content_type, std::strin
 }
 
 void ResponseWriter::reply_error(const HttpError& error) {
-  reply(error.status, "application/json", error_json(error), error.headers);
+  reply(error.status, "application/json", error_json(error, shape_.path), error.headers);
 }
 
 void ResponseWriter::start_stream(std::string_view content_type, Headers extra) {
@@ -138,7 +138,7 @@ void ResponseWriter::fail(const HttpError& error) {
   if (phase_ == Phase::Nothing) return reply_error(error);
   if (phase_ != Phase::Streaming) return;
   if (event_stream_) {
-    write("data: " + error_json(error) + "\n\n");
+    write("data: " + error_json(error, shape_.path) + "\n\n");
     end_stream();
   } else {
     phase_ = Phase::Done;  // no last chunk: the client sees that the body is incomplete

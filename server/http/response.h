@@ -16,6 +16,7 @@ struct ResponseShape {
   bool keep_alive = false;                   // as far as the client is concerned
   std::chrono::milliseconds write_stall{0};  // 0: what the socket does not take at once is dropped
   std::string request_id;
+  std::string path = {};  // decides the shape of errors
   Headers cors = {};
 };
 

@@ -16,6 +16,10 @@ ApiError server_error(int status, std::string message, std::string code, int ret
           .retry_after = retry_after};
 }
 
+bool ends_part(std::string_view path, size_t position) {
+  return position >= path.size() || path[position] == '.' || path[position] == '[';
+}
+
 }  // namespace
 
 ApiError invalid_json(std::string message) { return bad_request(std::move(message), "", "invalid_json"); }
@@ -63,7 +67,7 @@ ApiError context_length_exceeded(std::string_view param, int64_t prompt_tokens, 
 ApiError renamed(ApiError error, ParamNames names) {
   for (const auto& [ours, theirs] : names) {
     const size_t begin = error.param.find(ours);
-    if (begin == std::string::npos) continue;
+    if (begin == std::string::npos || !ends_part(error.param, begin + ours.size())) continue;
     std::string param = error.param;
     param.replace(begin, ours.size(), theirs);
     const std::string quoted = "'" + error.param + "'";

@@ -23,8 +23,8 @@ ApiError unknown_parameter(std::string param);
 ApiError model_not_found(std::string_view model);
 ApiError context_length_exceeded(std::string_view param, int64_t prompt_tokens, int64_t max_model_len);
 
-// The error in the words of a dialect that calls a parameter by another name. names: (ours, the dialect's),
-// replaced wherever they occur in the path; the first that occurs wins.
+// The error in the words of a dialect that calls a parameter by another name. names: (ours, the dialect's);
+// whole parts of the path are replaced, by the first row that occurs in it.
 using ParamNames = std::span<const std::pair<std::string_view, std::string_view>>;
 ApiError renamed(ApiError error, ParamNames names);
 

@@ -5,15 +5,17 @@
 
 #include "server/openai/ids.h"
 #include "server/openai/logprobs.h"
-#include "server/openai/messages.h"
 
 namespace qwend {
+
+using Kind = OutputItem::Kind;
 
 ResponseAnswer::ResponseAnswer(AnswerHead head, ResponseAnswerOptions options, const Tokenizer& tokenizer)
     : head_(std::move(head)),
       options_(std::move(options)),
       tokenizer_(tokenizer),
-      choice_(options_.choice, tokenizer) {
+      choice_(options_.choice, tokenizer),
+      items_(tokenizer) {
   if (options_.stored) options_.stored->update(response("in_progress", nullptr));
 }
 
@@ -23,11 +25,9 @@ void ResponseAnswer::push(int32_t, const OutputDelta& delta, const Totals*, std:
   events_ = events;
   if (!begun_) begin();
   ChoiceUpdate update = choice_.push(delta);
-  if (!update.reasoning.empty()) add_text(Kind::Reasoning, update.reasoning, {});
-  std::vector<TokenOutput> logprobs = take_logprobs(update);
-  if (!update.content.empty() || (choice_.finished() && items_.empty()))
-    add_text(Kind::Message, update.content, std::move(logprobs));
-  for (const ToolCallDelta& call : update.tool_calls) add_call(call);
+  items_.push(std::move(update), choice_.reasoning_tokens(), *this);
+  if (choice_.finished() && items_.list().empty()) items_.open(Kind::Message, *this);
+  if (choice_.finished()) items_.close(*this);
   events_ = nullptr;
 }
 
@@ -38,96 +38,72 @@ void ResponseAnswer::begin() {
   emit_response("response.in_progress", json);
 }
 
-// Those of the message: reasoning comes ahead of it, and calls after it.
-std::vector<TokenOutput> ResponseAnswer::take_logprobs(ChoiceUpdate& update) {
-  std::vector<TokenOutput> taken;
-  size_t room = update.content.size();
-  for (TokenOutput& token : update.logprobs) {
-    if (logprobs_seen_++ < choice_.reasoning_tokens()) continue;
-    if (room == 0) continue;
-    room -= std::min(room, tokenizer_.bytes(token.token).size());
-    taken.push_back(std::move(token));
-  }
-  return taken;
-}
-
 // ---- items
 
-ResponseAnswer::Item& ResponseAnswer::open_item(Kind kind) {
-  close_item("completed");
+std::string ResponseAnswer::item_id(size_t index) const {
   static constexpr const char* kPrefixes[] = {"rs_", "msg_", "fc_"};
-  const std::string id =
-      make_id(kPrefixes[static_cast<size_t>(kind)], head_.id + "/" + std::to_string(items_.size()));
-  items_.push_back({.kind = kind, .id = id, .text = {}, .name = {}, .call_id = {}, .logprobs = {}});
-  return items_.back();
+  return make_id(kPrefixes[static_cast<size_t>(items_.list()[index].kind)],
+                 head_.id + "/" + std::to_string(index));
 }
 
-void ResponseAnswer::add_text(Kind kind, const std::string& text, std::vector<TokenOutput> logprobs) {
-  if (items_.empty() || items_.back().kind != kind) {
-    const Item& item = open_item(kind);
-    emit("response.output_item.added", [&](json::JsonWriter& writer) {
-      writer.member("output_index", static_cast<uint64_t>(items_.size() - 1)).key("item");
-      write_item(writer, item, false);
-    });
-    emit_in_item("response.content_part.added", [&](json::JsonWriter& writer) {
-      write_part(writer.member("content_index", 0).key("part"), item, false);
-    });
-  }
-  Item& item = items_.back();
-  item.text += text;
-  const bool message = kind == Kind::Message;
-  if (!text.empty()) {
-    emit_in_item(message ? "response.output_text.delta" : "response.reasoning_text.delta",
-                 [&](json::JsonWriter& writer) {
-                   writer.member("content_index", 0).member("delta", text);
-                   if (message) write_logprob_entries(writer.key("logprobs"), logprobs, tokenizer_);
-                 });
-  }
-  std::ranges::move(logprobs, std::back_inserter(item.logprobs));
+std::string ResponseAnswer::call_id(int32_t call) const {
+  return make_id("call_", head_.id + "/call/" + std::to_string(call));
 }
 
-void ResponseAnswer::add_call(const ToolCallDelta& call) {
-  if (!call.name.empty()) {
-    Item& item = open_item(Kind::Call);
-    item.name = call.name;
-    item.call_id = make_id("call_", head_.id + "/call/" + std::to_string(call.index));
-    emit("response.output_item.added", [&](json::JsonWriter& writer) {
-      writer.member("output_index", static_cast<uint64_t>(items_.size() - 1)).key("item");
-      write_item(writer, item, false);
-    });
-  }
-  items_.back().text += call.arguments;
-  if (call.arguments.empty()) return;
-  emit_in_item("response.function_call_arguments.delta",
-               [&](json::JsonWriter& writer) { writer.member("delta", call.arguments); });
+// Only the item that the end has cut is incomplete.
+const char* ResponseAnswer::status_of(const OutputItem& item) const {
+  if (item.open) return "in_progress";
+  const bool last = &item == &items_.list().back();
+  return last && std::string_view(status()) != "completed" ? "incomplete" : "completed";
 }
 
-void ResponseAnswer::close_item(const char* status) {
-  if (items_.empty() || std::string_view(items_.back().status) != "in_progress") return;
-  Item& item = items_.back();
-  item.status = status;
+void ResponseAnswer::opened(size_t index) {
+  emit("response.output_item.added", [&](json::JsonWriter& writer) {
+    writer.member("output_index", static_cast<uint64_t>(index)).key("item");
+    write_item(writer, index, false);
+  });
+  const OutputItem& item = items_.list()[index];
+  if (item.kind == Kind::Call) return;
+  emit_in_item("response.content_part.added", index, [&](json::JsonWriter& writer) {
+    write_part(writer.member("content_index", 0).key("part"), item, false);
+  });
+}
+
+void ResponseAnswer::grew(size_t index, const std::string& piece, const std::vector<TokenOutput>& logprobs) {
+  static constexpr const char* kTypes[] = {"response.reasoning_text.delta", "response.output_text.delta",
+                                           "response.function_call_arguments.delta"};
+  const Kind kind = items_.list()[index].kind;
+  emit_in_item(kTypes[static_cast<size_t>(kind)], index, [&](json::JsonWriter& writer) {
+    if (kind != Kind::Call) writer.member("content_index", 0);
+    writer.member("delta", piece);
+    if (kind == Kind::Message) write_logprob_entries(writer.key("logprobs"), logprobs, tokenizer_);
+  });
+}
+
+void ResponseAnswer::closed(size_t index) {
+  const OutputItem& item = items_.list()[index];
   if (item.kind == Kind::Call) {
-    emit_in_item("response.function_call_arguments.done", [&](json::JsonWriter& writer) {
+    emit_in_item("response.function_call_arguments.done", index, [&](json::JsonWriter& writer) {
       writer.member("name", item.name).member("arguments", item.text);
     });
   } else {
     const bool message = item.kind == Kind::Message;
-    emit_in_item(message ? "response.output_text.done" : "response.reasoning_text.done",
+    emit_in_item(message ? "response.output_text.done" : "response.reasoning_text.done", index,
                  [&](json::JsonWriter& writer) {
                    writer.member("content_index", 0).member("text", item.text);
                    if (message) write_logprob_entries(writer.key("logprobs"), item.logprobs, tokenizer_);
                  });
-    emit_in_item("response.content_part.done", [&](json::JsonWriter& writer) {
+    emit_in_item("response.content_part.done", index, [&](json::JsonWriter& writer) {
       write_part(writer.member("content_index", 0).key("part"), item, true);
     });
   }
   emit("response.output_item.done", [&](json::JsonWriter& writer) {
-    writer.member("output_index", static_cast<uint64_t>(items_.size() - 1)).key("item");
-    write_item(writer, item, true);
+    writer.member("output_index", static_cast<uint64_t>(index)).key("item");
+    write_item(writer, index, true);
   });
 }
 
-void ResponseAnswer::write_part(json::JsonWriter& writer, const Item& item, bool filled) const {
+void ResponseAnswer::write_part(json::JsonWriter& writer, const OutputItem& item, bool filled) const {
   const std::string_view text = filled ? std::string_view(item.text) : std::string_view();
   if (item.kind == Kind::Reasoning) {
     writer.begin_object().member("type", "reasoning_text").member("text", text).end_object();
@@ -139,12 +115,15 @@ void ResponseAnswer::write_part(json::JsonWriter& writer, const Item& item, bool
   writer.end_object();
 }
 
-void ResponseAnswer::write_item(json::JsonWriter& writer, const Item& item, bool filled) const {
+void ResponseAnswer::write_item(json::JsonWriter& writer, size_t index, bool filled) const {
   static constexpr const char* kTypes[] = {"reasoning", "message", "function_call"};
-  writer.begin_object().member("id", item.id).member("type", kTypes[static_cast<size_t>(item.kind)]);
-  writer.member("status", item.status);
+  const OutputItem& item = items_.list()[index];
+  writer.begin_object()
+      .member("id", item_id(index))
+      .member("type", kTypes[static_cast<size_t>(item.kind)])
+      .member("status", status_of(item));
   if (item.kind == Kind::Call) {
-    writer.member("call_id", item.call_id).member("name", item.name);
+    writer.member("call_id", call_id(item.call_index)).member("name", item.name);
     writer.member("arguments", filled ? std::string_view(item.text) : std::string_view());
   } else {
     if (item.kind == Kind::Message) writer.member("role", "assistant");
@@ -170,10 +149,9 @@ void ResponseAnswer::emit(std::string_view type, Write write) {
 }
 
 template <class Write>
-void ResponseAnswer::emit_in_item(std::string_view type, Write write) {
+void ResponseAnswer::emit_in_item(std::string_view type, size_t index, Write write) {
   emit(type, [&](json::JsonWriter& writer) {
-    writer.member("item_id", items_.back().id)
-        .member("output_index", static_cast<uint64_t>(items_.size() - 1));
+    writer.member("item_id", item_id(index)).member("output_index", static_cast<uint64_t>(index));
     write(writer);
   });
 }
@@ -183,6 +161,11 @@ void ResponseAnswer::emit_response(std::string_view type, const std::string& res
 }
 
 // ---- the response
+
+const char* ResponseAnswer::status() const {
+  if (!choice_.finished()) return "cancelled";
+  return std::string_view(choice_.finish_reason()) == "length" ? "incomplete" : "completed";
+}
 
 std::string ResponseAnswer::response(const char* status, const Totals* totals, const ApiError* error) const {
   std::string out;
@@ -195,11 +178,11 @@ std::string ResponseAnswer::response(const char* status, const Totals* totals, c
       .member("model", head_.model);
   totals != nullptr ? writer.member("completed_at", static_cast<int64_t>(std::time(nullptr)))
                     : writer.key("completed_at").null();
+  writer.key("error");
   if (error != nullptr) {
-    writer.key("error").begin_object().member("code", "server_error").member("message", error->message);
-    writer.end_object();
+    writer.begin_object().member("code", "server_error").member("message", error->message).end_object();
   } else {
-    writer.key("error").null();
+    writer.null();
   }
   writer.key("incomplete_details");
   if (std::string_view(status) == "incomplete") {
@@ -208,7 +191,7 @@ std::string ResponseAnswer::response(const char* status, const Totals* totals, c
     writer.null();
   }
   writer.key("output").begin_array();
-  for (const Item& item : items_) write_item(writer, item, true);
+  for (size_t i = 0; i < items_.list().size(); ++i) write_item(writer, i, true);
   writer.end_array();
   writer.member("temperature", options_.temperature).member("top_p", options_.top_p).raw(options_.echo);
   if (totals != nullptr) {
@@ -225,34 +208,12 @@ std::string ResponseAnswer::response(const char* status, const Totals* totals, c
   return out;
 }
 
-ChatMessage ResponseAnswer::message() const {
-  ChatMessage message;
-  message.role = "assistant";
-  for (const Item& item : items_) {
-    if (item.kind == Kind::Reasoning) {
-      message.reasoning = message.reasoning.value_or("") + item.text;
-    } else if (item.kind == Kind::Message) {
-      message.content += item.text;
-    } else {
-      ToolCall call{.id = item.call_id, .name = item.name, .arguments = {}, .arguments_text = {}};
-      set_arguments(call, item.text);
-      message.tool_calls.push_back(std::move(call));
-    }
-  }
-  return message;
-}
-
 // Ends what is open. One who cancelled gets what there is, without usage.
 std::string ResponseAnswer::finish(const Totals& totals) {
-  const bool ended = choice_.finished();
-  const bool complete = ended && std::string_view(choice_.finish_reason()) != "length";
-  close_item(complete ? "completed" : "incomplete");
-  was_cancelled_ = !ended;
-  std::string json = response(complete ? "completed"
-                              : ended  ? "incomplete"
-                                       : "cancelled",
-                              ended ? &totals : nullptr);
-  if (options_.stored) options_.stored->finish(json, message());
+  items_.close(*this);
+  std::string json = response(status(), choice_.finished() ? &totals : nullptr);
+  if (options_.stored)
+    options_.stored->finish(json, items_.message([this](int32_t call) { return call_id(call); }));
   return json;
 }
 
@@ -260,8 +221,8 @@ void ResponseAnswer::end_events(const Totals& totals, std::string& events) {
   events_ = &events;
   if (!begun_) begin();
   const std::string json = finish(totals);
-  const bool complete = items_.empty() || std::string_view(items_.back().status) == "completed";
-  emit_response(complete && !was_cancelled_ ? "response.completed" : "response.incomplete", json);
+  const bool complete = std::string_view(status()) == "completed";
+  emit_response(complete ? "response.completed" : "response.incomplete", json);
   events_ = nullptr;
 }
 

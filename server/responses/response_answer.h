@@ -8,6 +8,7 @@
 #include "engine/text/tokenizer.h"
 #include "server/openai/answer.h"
 #include "server/openai/choice.h"
+#include "server/openai/output_items.h"
 #include "server/responses/response_store.h"
 
 namespace qwend {
@@ -19,10 +20,9 @@ struct ResponseAnswerOptions {
   std::shared_ptr<StoredResponse> stored;  // to be kept up to date; may be nullptr
 };
 
-// One choice. Output items come in the order in which they are written: reasoning, message, function calls.
-// Every event is numbered; joined deltas, *.done events and the final response say the same. The tokenizer
-// must outlive it.
-class ResponseAnswer final : public Answer {
+// One choice. Every event is numbered; joined deltas, *.done events and the final response say the same. The
+// tokenizer must outlive it.
+class ResponseAnswer final : public Answer, private OutputItems::Listener {
  public:
   ResponseAnswer(AnswerHead head, ResponseAnswerOptions options, const Tokenizer& tokenizer);
   void push(int32_t choice, const OutputDelta& delta, const Totals* totals, std::string* events) override;
@@ -34,29 +34,22 @@ class ResponseAnswer final : public Answer {
   bool cancelled() const override;
 
  private:
-  enum class Kind { Reasoning, Message, Call };
-  struct Item {
-    Kind kind;
-    std::string id, text;       // text: of a call the arguments
-    std::string name, call_id;  // of a call
-    std::vector<TokenOutput> logprobs;
-    const char* status = "in_progress";
-  };
-  void begin();
-  void add_text(Kind kind, const std::string& text, std::vector<TokenOutput> logprobs);
-  void add_call(const ToolCallDelta& call);
-  Item& open_item(Kind kind);
-  void close_item(const char* status);
-  std::vector<TokenOutput> take_logprobs(ChoiceUpdate& update);
-  ChatMessage message() const;  // the output as a message of the conversation
+  void opened(size_t index) override;
+  void grew(size_t index, const std::string& piece, const std::vector<TokenOutput>& logprobs) override;
+  void closed(size_t index) override;
 
+  void begin();
   template <class Write>
   void emit(std::string_view type, Write write);
   template <class Write>
-  void emit_in_item(std::string_view type, Write write);
+  void emit_in_item(std::string_view type, size_t index, Write write);
   void emit_response(std::string_view type, const std::string& response);
-  void write_part(json::JsonWriter& writer, const Item& item, bool filled) const;
-  void write_item(json::JsonWriter& writer, const Item& item, bool filled) const;
+  void write_part(json::JsonWriter& writer, const OutputItem& item, bool filled) const;
+  void write_item(json::JsonWriter& writer, size_t index, bool filled) const;
+  const char* status_of(const OutputItem& item) const;
+  const char* status() const;  // of the response at its end
+  std::string item_id(size_t index) const;
+  std::string call_id(int32_t call) const;
   // error: nullptr but for "failed".
   std::string response(const char* status, const Totals* totals, const ApiError* error = nullptr) const;
   std::string finish(const Totals& totals);
@@ -65,11 +58,10 @@ class ResponseAnswer final : public Answer {
   const ResponseAnswerOptions options_;
   const Tokenizer& tokenizer_;
   Choice choice_;
-  std::vector<Item> items_;  // the last may be open
-  bool begun_ = false, was_cancelled_ = false;
-  int32_t logprobs_seen_ = 0;
+  OutputItems items_;
+  bool begun_ = false;
   int64_t next_event_ = 0;
-  std::string* events_ = nullptr;  // during push(), end_events() and error_events() of a stream
+  std::string* events_ = nullptr;  // where events go during a call; nullptr: nowhere
 };
 
 }  // namespace qwend

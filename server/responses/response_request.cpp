@@ -165,7 +165,7 @@ constexpr std::pair<std::string_view, std::string_view> kNames[] = {
     {"response_format", "text.format"},
     {"tool_choice.allowed_tools.tools", "tool_choice.tools"},
     {"tool_choice.allowed_tools.mode", "tool_choice.mode"},
-    {".function.", "."},
+    {".function", ""},
     {"reasoning_effort", "reasoning.effort"},
     {"messages", "input"},
 };
