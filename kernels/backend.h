@@ -139,7 +139,6 @@ struct StepShapes {
   int64_t embedding = 0, ffn = 0, vocab = 0, shared_ffn = 0;  // widths; 0 where there is none
   AttentionShape attention;
   MoeShape moe;
-  int32_t max_positions = 0;
 };
 
 class Backend {

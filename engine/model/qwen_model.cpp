@@ -27,7 +27,7 @@ QwenModel::QwenModel(const gguf::File& file, ModelConfig config, Backend& backen
   if (!arch.moe) h_ = backend.allocate(config_.ffn);
   weight_bytes_ = load.device_bytes();
   StepShapes shapes{config_.embedding, arch.moe ? 0 : config_.ffn, config_.vocab, 0, attention_shape(config_),
-                    config_.moe,       config_.context_length};
+                    config_.moe};
   if (arch.shared_expert) shapes.shared_ffn = layers_[0].shared_down->cols();
   backend.reserve(shapes);
 }

@@ -335,6 +335,16 @@ std::vector<Shape> all_shapes() {
 
 }  // namespace
 
+TEST_CASE("decode and prefill of every head width, short", "[cuda][attention][sanitize]") {
+  NEEDS_CUDA_DEVICE();
+  for_each_cache({{64, 7, 1}, {128, 4, 1}, {256, 2, 1}}, [](const Shape& shape) {
+    Scene scene(shape, {17, 150});
+    check(scene, parts_of(scene, {1, 1}));
+    check(scene, parts_of(scene, {1, 20}));
+    check(scene, parts_of(scene, {17, 2}));
+  });
+}
+
 TEST_CASE("decode: every group size and head width", "[cuda][attention]") {
   NEEDS_CUDA_DEVICE();
   for_each_cache(all_shapes(), [](const Shape& shape) {

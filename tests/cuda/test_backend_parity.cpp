@@ -142,6 +142,37 @@ MoeWeights make_moe(DType type, DType down_type, int32_t experts, int32_t used, 
 
 }  // namespace
 
+namespace {
+
+// Products added to the residual and products gated, of every format, in steps of these many tokens.
+void check_products(std::initializer_list<int32_t> token_counts) {
+  Backends backends(130);
+  quant::AllFormats::for_each([&]<class F>() {
+    const int64_t cols = 2 * block_length(F::kType);
+    RandomParts w, gate_up;
+    w.add(F::kType, 45, cols);
+    gate_up.add(F::kType, 64, cols).add(F::kType, 64, cols);
+    for (const bool gated : {false, true}) {
+      const std::vector<HostMatrix> views = (gated ? gate_up : w).views();
+      const Op cpu = gated ? ffn_gate_up(*backends.cpu, views) : linear_residual(*backends.cpu, views),
+               cuda = gated ? ffn_gate_up(*backends.cuda, views) : linear_residual(*backends.cuda, views);
+      for (const int32_t num_tokens : token_counts) {
+        INFO(F::kName << ", " << num_tokens << " tokens, gated " << gated);
+        const std::vector<float> x = activations(num_tokens, cols, 37);
+        CHECK(worst_row_error(cuda.run(x, num_tokens), cpu.run(x, num_tokens)) < 3 * kProductTolerance);
+      }
+    }
+  });
+}
+
+}  // namespace
+
+// A step of each kind: straight from the weights, through shared memory, by cuBLASLt.
+TEST_CASE("parity: each way that a product takes", "[cuda][backend][parity][sanitize]") {
+  NEEDS_CUDA_DEVICE();
+  check_products({2, 20, 130});
+}
+
 TEST_CASE("parity: products added to the residual", "[cuda][backend][parity]") {
   NEEDS_CUDA_DEVICE();
   Backends backends(kMaxTokens);

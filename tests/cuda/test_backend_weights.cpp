@@ -18,13 +18,15 @@ std::vector<float> as_held(DType type, std::vector<float> values) {
 
 }  // namespace
 
-TEST_CASE("uploaded rows read back exactly", "[cuda][backend]") {
-  NEEDS_CUDA_DEVICE();
+namespace {
+
+// Matrices of these rows and blocks a row, and three experts of the same.
+void check_uploads(std::initializer_list<int64_t> row_counts, std::initializer_list<int64_t> block_counts) {
   const auto backend = make_cuda_backend(0, 64, 64);
   quant::AllFormats::for_each([&]<class F>() {
     const int64_t block = block_length(F::kType);
-    for (const int64_t rows : {1, 15, 16, 45, 130}) {
-      for (const int64_t blocks : {1, 3, 7}) {
+    for (const int64_t rows : row_counts) {
+      for (const int64_t blocks : block_counts) {
         for (const int64_t experts : {1, 3}) {
           const int64_t cols = block * blocks;
           INFO(F::kName << ", " << experts << " experts of " << rows << " x " << cols);
@@ -50,7 +52,47 @@ TEST_CASE("uploaded rows read back exactly", "[cuda][backend]") {
   });
 }
 
-TEST_CASE("parts of different formats follow each other", "[cuda][backend]") {
+void check_embeddings(std::initializer_list<int32_t> token_counts) {
+  const auto backend = make_cuda_backend(0, 512, 64);
+  quant::AllFormats::for_each([&]<class F>() {
+    for (const bool also_output : {false, true}) {
+      const int64_t cols = 3 * block_length(F::kType);
+      const RandomWeights weights(F::kType, 77, cols, 1, 13);
+      const std::vector<float> table = as_held(F::kType, weights.dequantized());
+      const Matrix m = backend->upload_embedding(weights.matrix(), also_output);
+      const Activation x = backend->allocate(cols);
+      for (const int32_t num_tokens : token_counts) {
+        INFO(F::kName << ", " << num_tokens << " tokens, also output " << also_output);
+        poison_all(*backend, *x, num_tokens);
+        const TestStep step({{0, num_tokens}}, 1024, 77);
+        backend->begin_step(step.input());
+        backend->embed(*m, *x);
+        int wrong = 0;
+        const Rows got = read_all(*backend, *x, num_tokens);
+        for (size_t t = 0; t < got.size(); ++t) {
+          const auto begin = table.begin() + step.tokens[t] * cols;
+          wrong += !same_bits(got[t], {begin, begin + cols});
+        }
+        CHECK(wrong == 0);
+      }
+    }
+  });
+}
+
+}  // namespace
+
+TEST_CASE("uploaded rows read back exactly", "[cuda][backend]") {
+  NEEDS_CUDA_DEVICE();
+  check_uploads({1, 15, 16, 45, 130}, {1, 3, 7});
+}
+
+TEST_CASE("uploads and look-ups of every format, small", "[cuda][backend][sanitize]") {
+  NEEDS_CUDA_DEVICE();
+  check_uploads({45}, {3});
+  check_embeddings({3});
+}
+
+TEST_CASE("parts of different formats follow each other", "[cuda][backend][sanitize]") {
   NEEDS_CUDA_DEVICE();
   const auto backend = make_cuda_backend(0, 64, 64);
   const DType types[] = {DType::Q4_K, DType::Q4_K, DType::Q6_K, DType::F16, DType::F32, DType::Q5_0};
@@ -78,28 +120,5 @@ TEST_CASE("a vector reads back", "[cuda][backend]") {
 
 TEST_CASE("embeddings are the table's rows", "[cuda][backend]") {
   NEEDS_CUDA_DEVICE();
-  const auto backend = make_cuda_backend(0, 512, 64);
-  quant::AllFormats::for_each([&]<class F>() {
-    for (const bool also_output : {false, true}) {
-      const int64_t cols = 3 * block_length(F::kType);
-      const RandomWeights weights(F::kType, 77, cols, 1, 13);
-      const std::vector<float> table = as_held(F::kType, weights.dequantized());
-      const Matrix m = backend->upload_embedding(weights.matrix(), also_output);
-      const Activation x = backend->allocate(cols);
-      for (const int32_t num_tokens : {1, 3, 64, 300}) {
-        INFO(F::kName << ", " << num_tokens << " tokens, also output " << also_output);
-        poison_all(*backend, *x, num_tokens);
-        const TestStep step({{0, num_tokens}}, 1024, 77);
-        backend->begin_step(step.input());
-        backend->embed(*m, *x);
-        int wrong = 0;
-        const Rows got = read_all(*backend, *x, num_tokens);
-        for (size_t t = 0; t < got.size(); ++t) {
-          const auto begin = table.begin() + step.tokens[t] * cols;
-          wrong += !same_bits(got[t], {begin, begin + cols});
-        }
-        CHECK(wrong == 0);
-      }
-    }
-  });
+  check_embeddings({1, 3, 64, 300});
 }

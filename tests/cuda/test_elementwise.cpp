@@ -107,10 +107,11 @@ constexpr float kEps = 1e-6f;
 
 }  // namespace
 
-TEST_CASE("RMS norm on the device", "[cuda][elementwise]") {
-  NEEDS_CUDA_DEVICE();
-  for (const int64_t width : {1, 24, 32, 99, 130, 512, 896, 1000, 1536, 2048, 3584, 5120, 8192, 16384}) {
-    for (const int32_t num_rows : {1, 3, 130, 2048}) {
+namespace {
+
+void check_norms(std::initializer_list<int64_t> widths, std::initializer_list<int32_t> row_counts) {
+  for (const int64_t width : widths) {
+    for (const int32_t num_rows : row_counts) {
       if (width * num_rows > 8'000'000) continue;
       for (const bool outliers : {false, true}) {
         INFO("width " << width << ", " << num_rows << " rows" << (outliers ? ", outliers" : ""));
@@ -133,61 +134,9 @@ TEST_CASE("RMS norm on the device", "[cuda][elementwise]") {
   }
 }
 
-TEST_CASE("RMS norm of chosen rows; a row's bits in any company", "[cuda][elementwise]") {
-  NEEDS_CUDA_DEVICE();
-  constexpr int64_t kWidth = 3584;
-  std::vector<float> x = normal_values(300 * kWidth, 3);
-  plant_outliers(x, kWidth);
-  const std::vector<float> weight = normal_values(kWidth, 4);
-  const auto d_x = to_device(x), d_weight = to_device(weight);
-  const auto norm = [&](const std::vector<int32_t>& rows) {
-    const auto index = to_device(rows);
-    const auto count = static_cast<int32_t>(rows.size());
-    return rounded(count, kWidth, [&](const HalfRowsOut& out) {
-      rms_norm(d_x.data(), kWidth, index.data(), count, d_weight.data(), kEps, out, nullptr);
-    });
-  };
-  const std::vector<int32_t> chosen{299, 0, 17, 17, 256};
-  check_rounded(norm(chosen), rms_norm_reference(x, weight, static_cast<double>(kEps), chosen), kWidth,
-                kNormArithmetic);
-  const Rounded all = norm(first_rows(300));
-  for (const int32_t row : {0, 1, 150, 299}) {
-    const Rounded alone = norm({row});
-    CHECK(same_bits(std::span<const __half>(alone.rows).first(kWidth),
-                    std::span<const __half>(all.rows).subspan(static_cast<size_t>(row) * kWidth, kWidth)));
-    CHECK(alone.scale[0] == all.scale[static_cast<size_t>(row)]);
-  }
-}
-
-TEST_CASE("RMS norm without scales, and of zeros", "[cuda][elementwise]") {
-  NEEDS_CUDA_DEVICE();
-  constexpr int64_t kWidth = 896;
-  const std::vector<float> x = normal_values(5 * kWidth, 5), weight = normal_values(kWidth, 6);
-  const auto d_x = to_device(x), d_weight = to_device(weight);
-  const auto rows = poisoned<__half>(5 * kWidth);
-  rms_norm(d_x.data(), kWidth, nullptr, 5, d_weight.data(), kEps, {rows.data(), nullptr, kWidth}, nullptr);
-  const std::vector<double> expected =
-      rms_norm_reference(x, weight, static_cast<double>(kEps), first_rows(5));
-  const std::vector<__half> got = to_host(rows);
-  int wrong = 0;
-  for (size_t i = 0; i < got.size(); ++i) {
-    const double error = std::abs(static_cast<double>(half_value(got[i])) - expected[i]);
-    wrong += !(error <= std::abs(expected[i]) * (0x1p-11 + 2e-6) + 0x1p-24);
-  }
-  CHECK(wrong == 0);
-
-  const auto zeros = DeviceBuffer<float>::zeroed(kWidth);
-  const Rounded nothing = rounded(1, kWidth, [&](const HalfRowsOut& out) {
-    rms_norm(zeros.data(), kWidth, nullptr, 1, d_weight.data(), kEps, out, nullptr);
-  });
-  CHECK(std::isfinite(nothing.scale[0]));
-  for (size_t i = 0; i < kWidth; ++i) REQUIRE(half_value(nothing.rows[i]) == 0.0f);
-}
-
-TEST_CASE("rows are rounded with or without their known maximum, and widened", "[cuda][elementwise]") {
-  NEEDS_CUDA_DEVICE();
-  for (const int64_t width : {1, 31, 48, 896, 4864, 18944, 29568}) {
-    for (const int32_t num_rows : {1, 5, 100}) {
+void check_rounding(std::initializer_list<int64_t> widths, std::initializer_list<int32_t> row_counts) {
+  for (const int64_t width : widths) {
+    for (const int32_t num_rows : row_counts) {
       INFO("width " << width << ", " << num_rows << " rows");
       const auto w = static_cast<size_t>(width);
       std::vector<float> x = normal_values(w * static_cast<size_t>(num_rows), 7);
@@ -233,7 +182,76 @@ TEST_CASE("rows are rounded with or without their known maximum, and widened", "
   }
 }
 
-TEST_CASE("infinities and NaN stay visible", "[cuda][elementwise]") {
+}  // namespace
+
+TEST_CASE("RMS norm on the device", "[cuda][elementwise]") {
+  NEEDS_CUDA_DEVICE();
+  check_norms({1, 24, 32, 99, 130, 512, 896, 1000, 1536, 2048, 3584, 5120, 8192, 16384}, {1, 3, 130, 2048});
+}
+
+TEST_CASE("norms and roundings of a few rows", "[cuda][elementwise][sanitize]") {
+  NEEDS_CUDA_DEVICE();
+  check_norms({1, 99, 896, 5120}, {1, 3});
+  check_rounding({1, 31, 896, 4864}, {1, 5});
+}
+
+TEST_CASE("RMS norm of chosen rows; a row's bits in any company", "[cuda][elementwise]") {
+  NEEDS_CUDA_DEVICE();
+  constexpr int64_t kWidth = 3584;
+  std::vector<float> x = normal_values(300 * kWidth, 3);
+  plant_outliers(x, kWidth);
+  const std::vector<float> weight = normal_values(kWidth, 4);
+  const auto d_x = to_device(x), d_weight = to_device(weight);
+  const auto norm = [&](const std::vector<int32_t>& rows) {
+    const auto index = to_device(rows);
+    const auto count = static_cast<int32_t>(rows.size());
+    return rounded(count, kWidth, [&](const HalfRowsOut& out) {
+      rms_norm(d_x.data(), kWidth, index.data(), count, d_weight.data(), kEps, out, nullptr);
+    });
+  };
+  const std::vector<int32_t> chosen{299, 0, 17, 17, 256};
+  check_rounded(norm(chosen), rms_norm_reference(x, weight, static_cast<double>(kEps), chosen), kWidth,
+                kNormArithmetic);
+  const Rounded all = norm(first_rows(300));
+  for (const int32_t row : {0, 1, 150, 299}) {
+    const Rounded alone = norm({row});
+    CHECK(same_bits(std::span<const __half>(alone.rows).first(kWidth),
+                    std::span<const __half>(all.rows).subspan(static_cast<size_t>(row) * kWidth, kWidth)));
+    CHECK(alone.scale[0] == all.scale[static_cast<size_t>(row)]);
+  }
+}
+
+TEST_CASE("RMS norm without scales, and of zeros", "[cuda][elementwise][sanitize]") {
+  NEEDS_CUDA_DEVICE();
+  constexpr int64_t kWidth = 896;
+  const std::vector<float> x = normal_values(5 * kWidth, 5), weight = normal_values(kWidth, 6);
+  const auto d_x = to_device(x), d_weight = to_device(weight);
+  const auto rows = poisoned<__half>(5 * kWidth);
+  rms_norm(d_x.data(), kWidth, nullptr, 5, d_weight.data(), kEps, {rows.data(), nullptr, kWidth}, nullptr);
+  const std::vector<double> expected =
+      rms_norm_reference(x, weight, static_cast<double>(kEps), first_rows(5));
+  const std::vector<__half> got = to_host(rows);
+  int wrong = 0;
+  for (size_t i = 0; i < got.size(); ++i) {
+    const double error = std::abs(static_cast<double>(half_value(got[i])) - expected[i]);
+    wrong += !(error <= std::abs(expected[i]) * (0x1p-11 + 2e-6) + 0x1p-24);
+  }
+  CHECK(wrong == 0);
+
+  const auto zeros = DeviceBuffer<float>::zeroed(kWidth);
+  const Rounded nothing = rounded(1, kWidth, [&](const HalfRowsOut& out) {
+    rms_norm(zeros.data(), kWidth, nullptr, 1, d_weight.data(), kEps, out, nullptr);
+  });
+  CHECK(std::isfinite(nothing.scale[0]));
+  for (size_t i = 0; i < kWidth; ++i) REQUIRE(half_value(nothing.rows[i]) == 0.0f);
+}
+
+TEST_CASE("rows are rounded with or without their known maximum, and widened", "[cuda][elementwise]") {
+  NEEDS_CUDA_DEVICE();
+  check_rounding({1, 31, 48, 896, 4864, 18944, 29568}, {1, 5, 100});
+}
+
+TEST_CASE("infinities and NaN stay visible", "[cuda][elementwise][sanitize]") {
   NEEDS_CUDA_DEVICE();
   std::vector<float> x(2 * 64, 1.0f);
   x[5] = std::numeric_limits<float>::quiet_NaN();
@@ -247,7 +265,7 @@ TEST_CASE("infinities and NaN stay visible", "[cuda][elementwise]") {
   CHECK(got.scale[1] == 1.0f);
 }
 
-TEST_CASE("tokens come from the host or from the step before", "[cuda][elementwise]") {
+TEST_CASE("tokens come from the host or from the step before", "[cuda][elementwise][sanitize]") {
   NEEDS_CUDA_DEVICE();
   std::vector<int32_t> tokens(300), token_rows(300), expected(300);
   const std::vector<int32_t> drawn{1000, 1001, 1002, 1003};

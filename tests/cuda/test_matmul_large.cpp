@@ -123,10 +123,12 @@ double tolerance(DType type) { return type == DType::F16 ? 2e-5 : 1e-3; }
 
 }  // namespace
 
-TEST_CASE("large products of every format", "[cuda][matmul_large]") {
-  NEEDS_CUDA_DEVICE();
+namespace {
+
+// shapes: rows, tokens
+void check_every_format(std::initializer_list<std::pair<int, int>> shapes) {
   quant::AllFormats::for_each([&]<class F>() {
-    for (const auto& [rows, num_tokens] : {std::pair{200, 65}, {33, 128}, {520, 333}}) {
+    for (const auto& [rows, num_tokens] : shapes) {
       const std::vector<RandomWeights> parts{{F::kType, rows, 512, 1, 3}};
       const HostWeights host(parts);
       const auto w = upload(views(parts));
@@ -146,6 +148,18 @@ TEST_CASE("large products of every format", "[cuda][matmul_large]") {
   });
 }
 
+}  // namespace
+
+TEST_CASE("large products of every format", "[cuda][matmul_large]") {
+  NEEDS_CUDA_DEVICE();
+  check_every_format({{200, 65}, {33, 128}, {520, 333}});
+}
+
+TEST_CASE("large products of every format, once", "[cuda][matmul_large][sanitize]") {
+  NEEDS_CUDA_DEVICE();
+  check_every_format({{33, 19}});
+}
+
 TEST_CASE("large products of odd widths", "[cuda][matmul_large]") {
   NEEDS_CUDA_DEVICE();
   for (const DType type : {DType::F32, DType::F16, DType::BF16}) {
@@ -161,7 +175,7 @@ TEST_CASE("large products of odd widths", "[cuda][matmul_large]") {
   }
 }
 
-TEST_CASE("large products add to what is there", "[cuda][matmul_large]") {
+TEST_CASE("large products add to what is there", "[cuda][matmul_large][sanitize]") {
   NEEDS_CUDA_DEVICE();
   for (const DType type : {DType::F16, DType::Q8_0, DType::Q4_K}) {
     const std::vector<RandomWeights> parts{{type, 264, 1024, 1, 11}};
@@ -183,7 +197,7 @@ TEST_CASE("large products add to what is there", "[cuda][matmul_large]") {
   }
 }
 
-TEST_CASE("large gated products, with the rows' largest magnitude", "[cuda][matmul_large]") {
+TEST_CASE("large gated products, with the rows' largest magnitude", "[cuda][matmul_large][sanitize]") {
   NEEDS_CUDA_DEVICE();
   const std::pair<DType, DType> formats[] = {
       {DType::F16, DType::F16},   {DType::Q4_0, DType::Q4_0}, {DType::Q4_K, DType::Q6_K},

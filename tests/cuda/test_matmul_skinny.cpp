@@ -55,12 +55,9 @@ double row_error(std::span<const float> got, const std::vector<double>& want) {
 
 // Products of FP16 and of codes are exact, and their sums are FP32's.
 constexpr double kTolerance = 1e-5;
-constexpr int32_t kTokenCounts[] = {1, 3, 4, 5, 8, 9, 16, 17, 32, 33, 64};
 
-}  // namespace
-
-TEST_CASE("skinny products of every format in one plane and two", "[cuda][matmul_skinny]") {
-  NEEDS_CUDA_DEVICE();
+// Steps of these many tokens at most 64, each by every format, in one plane and two.
+void check_every_format(std::initializer_list<int32_t> token_counts) {
   quant::AllFormats::for_each([&]<class F>() {
     if (F::kType == DType::BF16) return;  // FP16 on the device: not its values exactly
     const RandomWeights weights(F::kType, kRows, kCols, 1, 3, 0.2f);
@@ -71,7 +68,7 @@ TEST_CASE("skinny products of every format in one plane and two", "[cuda][matmul
       std::vector<std::vector<double>> expected;
       for (int32_t t = 0; t < 64; ++t) expected.push_back(product(values, in, t));
       const std::vector<float> whole = run_skinny(*w, in.view(), 64);
-      for (const int32_t num_tokens : kTokenCounts) {
+      for (const int32_t num_tokens : token_counts) {
         INFO(F::kName << ", " << (two_planes ? "two planes, " : "one plane, ") << num_tokens << " tokens");
         const int32_t first = 64 - num_tokens;
         const std::vector<float> out = run_skinny(*w, in.view().from(first), num_tokens);
@@ -87,6 +84,18 @@ TEST_CASE("skinny products of every format in one plane and two", "[cuda][matmul
       }
     }
   });
+}
+
+}  // namespace
+
+TEST_CASE("skinny products of every format in one plane and two", "[cuda][matmul_skinny]") {
+  NEEDS_CUDA_DEVICE();
+  check_every_format({1, 3, 4, 5, 8, 9, 16, 17, 32, 33, 64});
+}
+
+TEST_CASE("skinny products of every format, few steps", "[cuda][matmul_skinny][sanitize]") {
+  NEEDS_CUDA_DEVICE();
+  check_every_format({1, 13});
 }
 
 TEST_CASE("a second plane of zeros changes no bit", "[cuda][matmul_skinny]") {
@@ -121,7 +130,7 @@ TEST_CASE("products of two planes are added to what is there", "[cuda][matmul_sk
   }
 }
 
-TEST_CASE("experts' products of rows in two planes", "[cuda][matmul_skinny]") {
+TEST_CASE("experts' products of rows in two planes", "[cuda][matmul_skinny][sanitize]") {
   NEEDS_CUDA_DEVICE();
   constexpr int32_t kExperts = 3;
   // Expert 0 has 70 pairs, more than one pass takes; expert 1 has none; expert 2 has 5.

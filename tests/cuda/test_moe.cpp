@@ -94,7 +94,7 @@ TEST_CASE("tokens are routed as on the CPU, ties included", "[cuda][moe]") {
   }
 }
 
-TEST_CASE("whatever the router says, experts are valid and different", "[cuda][moe]") {
+TEST_CASE("whatever the router says, experts are valid and different", "[cuda][moe][sanitize]") {
   NEEDS_CUDA_DEVICE();
   const float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
   const MoeShape shape{8, 4, 32, true};
@@ -147,7 +147,7 @@ TEST_CASE("experts are summed in ascending order", "[cuda][moe]") {
   }
 }
 
-TEST_CASE("the shared expert's gate and its sum", "[cuda][moe]") {
+TEST_CASE("the shared expert's gate and its sum", "[cuda][moe][sanitize]") {
   NEEDS_CUDA_DEVICE();
   for (const int64_t width : {30, 64, 1000, 3584}) {
     INFO("width " << width);

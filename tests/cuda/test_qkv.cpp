@@ -164,7 +164,7 @@ void check(const Case& c, KvDType cache_type) {
 
 }  // namespace
 
-TEST_CASE("queries, keys and values are finished", "[cuda][qkv]") {
+TEST_CASE("queries, keys and values are finished", "[cuda][qkv][sanitize]") {
   NEEDS_CUDA_DEVICE();
   for (const KvDType cache : {KvDType::F16, KvDType::F32}) {
     const std::string of_cache = cache == KvDType::F16 ? ", FP16 cache" : ", FP32 cache";

@@ -102,12 +102,11 @@ void compare(cpu::Sampler& reference, const std::vector<SamplingCase>& cases,
 
 }  // namespace
 
-TEST_CASE("the device draws what the CPU draws", "[cuda][sampler]") {
-  NEEDS_CUDA_DEVICE();
+namespace {
+
+// shapes: vocabulary, rows
+void check_draws(const std::vector<std::pair<size_t, size_t>>& shapes) {
   Tally tally;
-  const std::vector<std::pair<size_t, size_t>> shapes{{1, 30},     {2, 60},     {40, 288},   {127, 288},
-                                                      {1024, 288}, {4096, 288}, {5003, 288}, {20000, 100},
-                                                      {151643, 9}, {151936, 64}};
   for (const auto& [vocab, rows] : shapes) {
     SamplingCases source(vocab, static_cast<uint32_t>(vocab) + 1);
     cpu::Sampler reference(static_cast<int64_t>(vocab));
@@ -122,6 +121,27 @@ TEST_CASE("the device draws what the CPU draws", "[cuda][sampler]") {
   INFO(tally.same << " same, " << tally.boundary << " at a boundary, " << tally.different << " different");
   CHECK(tally.different == 0);
   CHECK(tally.boundary * 200 <= tally.all());
+}
+
+}  // namespace
+
+TEST_CASE("the device draws what the CPU draws", "[cuda][sampler]") {
+  NEEDS_CUDA_DEVICE();
+  check_draws({{1, 30},
+               {2, 60},
+               {40, 288},
+               {127, 288},
+               {1024, 288},
+               {4096, 288},
+               {5003, 288},
+               {20000, 100},
+               {151643, 9},
+               {151936, 64}});
+}
+
+TEST_CASE("the device draws what the CPU draws, few rows", "[cuda][sampler][sanitize]") {
+  NEEDS_CUDA_DEVICE();
+  check_draws({{1, 3}, {127, 40}, {20000, 10}});
 }
 
 TEST_CASE("one row alone draws what it draws among others", "[cuda][sampler]") {

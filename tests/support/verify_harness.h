@@ -18,23 +18,15 @@ struct TestedDevice {
 };
 TestedDevice cpu_device(CpuProducts products, KvDType kv = KvDType::F32);
 
-// Three sequences, one of more than 200 tokens; the fault, if any, around the device.
-verify::Report check_model(const gguf::File& file, const TestedDevice& device, const Fault& fault = {});
+// Prompts of these lengths; the fault, if any, around the device.
+verify::Report check_model(const gguf::File& file, const TestedDevice& device, const Fault& fault = {},
+                           const std::vector<int32_t>& lengths = {205, 30, 17});
 
 // All that a report says about its first failure; "none".
 std::string first_failure(const verify::Report& report);
 
-struct Expectation {
-  Fault fault;
-  verify::Stage stage;
-  int32_t layer;
-  const char* detail = "";  // part of what the report says
-};
-// Faults that show in any model with more than one KV head whose attention output is square. layer: not the
-// first.
-std::vector<Expectation> common_faults(int32_t layer);
-// Plants each fault and requires (Catch2) that the first failure is where it was expected.
-void check_faults(const gguf::File& file, const TestedDevice& device,
-                  const std::vector<Expectation>& expectations);
+// Plants one fault after the other in a TinyModel of the architecture and requires (Catch2) that the first
+// failure is where it was planted.
+void check_faults(const std::string& architecture, uint64_t head_dim, const TestedDevice& device);
 
 }  // namespace qwend::test
