@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Check and measure on a machine with a CUDA device. Stages, in this order when several are named (none: all):
 #   tests     every test tagged [cuda]
-#   sanitize  compute-sanitizer (memcheck, racecheck, initcheck, synccheck) over the tests tagged [sanitize], or all
-#             but [slow] where none is
+#   sanitize  compute-sanitizer's four tools at the same time over the tests tagged [sanitize], each with a limit
 #   verify    `qwend verify` on each model: the device against the FP32 reference, op by op
 #   kernels   bench_cuda_kernels: each kernel as a share of the device's limits
 #   bench     `qwend bench` on each model: prefill and decode by batch, as shares of the device's limits
+#   mixed     `qwend bench --mixed` on each model: prompts among decoding streams, and a context of 32,000
 #   demo      the demo model over HTTP: its evaluation, and haikus
 # Options:
 #   --build FOLDER    programs of this build; default: build/gpu/pack.tar.gz (scripts/pack_gpu.sh) if it is there, else the
@@ -14,6 +14,8 @@
 #   --make "M:F ..."  or random-weight models of bench/make_model.py, e.g. "qwen2.5-0.5b:f16 qwen2.5-7b:q4_k_m", made in
 #                     /dev/shm (needs numpy); default: "qwen2.5-0.5b:f16 qwen2.5-0.5b:q8_0 qwen2.5-0.5b:q4_k_m"
 #   --bench "ARGS"    arguments of `qwend bench`
+#   --mixed "ARGS"    the same for the stage mixed
+#   --limit SECONDS   for each tool of sanitize; default: 150
 #   --tests "TAGS"    a narrower choice for tests and sanitize
 #   --result FILE     JSON with device, driver, commit and every figure; stages of other runs of the commit are kept.
 #                     default: bench/results/COMMIT-DEVICE.json
@@ -23,15 +25,18 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 70
 
 stages=() build='' models='' make='' result='' logs=build/gpu-logs
+mixed_args="-p 0 -n 0 -b 64 --ctx 960 --mixed 8192,32000 --repetitions 2" limit=150
 bench_args="-p 512,2048 -n 128 -b 1,8,32,64,128,256 --ctx 960 --repetitions 3"
 test_tags='[cuda]' sanitize_tags='[sanitize]'
 while [ $# -gt 0 ]; do
   case $1 in
-    tests | sanitize | verify | kernels | bench | demo) stages+=("$1"); shift; continue ;;
+    tests | sanitize | verify | kernels | bench | mixed | demo) stages+=("$1"); shift; continue ;;
     --build) build=$2 ;;
     --models) models=$2 ;;
     --make) make=$2 ;;
     --bench) bench_args=$2 ;;
+    --mixed) mixed_args=$2 ;;
+    --limit) limit=$2 ;;
     --tests) test_tags=$2 sanitize_tags=$2 ;;
     --result) result=$2 ;;
     --logs) logs=$2 ;;
@@ -39,7 +44,7 @@ while [ $# -gt 0 ]; do
   esac
   shift 2
 done
-[ ${#stages[@]} -gt 0 ] || stages=(tests sanitize verify kernels bench demo)
+[ ${#stages[@]} -gt 0 ] || stages=(tests sanitize verify kernels bench mixed demo)
 mkdir -p "$logs"
 wanted() { [[ " ${stages[*]} " == *" $1 "* ]]; }
 
@@ -49,15 +54,19 @@ pack=build/gpu/pack.tar.gz
 if [ -z "$build" ] && [ -f $pack ]; then
   tar -C build/gpu -xzf $pack || exit 70
   build=build/gpu
-  commit=$(cat build/gpu/COMMIT)
-  export QWEND_REFERENCE_DATA=$PWD/build/gpu/data
+  export QWEND_REFERENCE_DATA=${QWEND_REFERENCE_DATA:-$PWD/build/gpu/data}
 elif [ -z "$build" ]; then
   . scripts/common.sh
   install_packages "${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
   build cuda-release "qwend test_cuda bench_cuda_kernels" || exit 70
   build=build/cuda-release
 fi
-commit=${commit:-$(git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null || echo unknown)}
+# The programs' own commit: of a pack the one that was packed, whatever lies around it.
+if [ -f "$build/COMMIT" ]; then
+  commit=$(cat "$build/COMMIT")
+else
+  commit=$(git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null || echo unknown)
+fi
 # For our programs alone: Python keeps its own libraries.
 libraries=${LD_LIBRARY_PATH:-}
 for folder in /usr/local/cuda/targets/x86_64-linux/lib /usr/local/cuda/lib64 "$PWD/$build/lib"; do
@@ -94,17 +103,29 @@ timed() {
 
 if wanted tests; then
   need "$test_cuda" test_cuda
-  timed tests catch2 "${ours[@]}" "$test_cuda" "$test_tags" --use-colour no
+  timed tests catch2 "${ours[@]}" "$test_cuda" "$test_tags" --use-colour no -d yes
 fi
 
 if wanted sanitize; then
   need "$test_cuda" test_cuda
   sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
-  if [ "$sanitize_tags" = '[sanitize]' ] && ! "${ours[@]}" "$test_cuda" --list-tags | grep -qF '[sanitize]'; then
-    sanitize_tags='[cuda]~[slow]'
-  fi
-  for tool in memcheck racecheck initcheck synccheck; do
-    timed "sanitize/$tool" sanitizer "${ours[@]}" "$sanitizer" --tool $tool --error-exitcode 86 "$test_cuda" "$sanitize_tags" --use-colour no
+  tools=(memcheck racecheck initcheck synccheck) pids=()
+  for tool in "${tools[@]}"; do
+    echo "== sanitize/$tool" >&2
+    # Each leaves its exit status and its seconds behind: the record is written by one process.
+    (
+      start=$SECONDS
+      "${ours[@]}" timeout "$limit" "$sanitizer" --tool "$tool" --error-exitcode 86 "$test_cuda" "$sanitize_tags" \
+        --use-colour no -d yes >"$logs/sanitize-$tool.log" 2>"$logs/sanitize-$tool.log.err"
+      echo "$? $((SECONDS - start))" >"$logs/sanitize-$tool.exit"
+    ) &
+    pids+=($!)
+  done
+  wait "${pids[@]}"
+  for tool in "${tools[@]}"; do
+    read -r code took <"$logs/sanitize-$tool.exit"
+    [ "$code" -eq 0 ] || tail -q -n 20 "$logs/sanitize-$tool.log" "$logs/sanitize-$tool.log.err" >&2
+    stage_done "sanitize/$tool" "$logs/sanitize-$tool.log" "$code" "$took" sanitizer
   done
 fi
 
@@ -114,7 +135,7 @@ if wanted kernels; then
   timed kernels text "${ours[@]}" "$bench_kernels"
 fi
 
-if { wanted verify || wanted bench; } && [ -z "$models" ]; then
+if { wanted verify || wanted bench || wanted mixed; } && [ -z "$models" ]; then
   for name in ${make:-qwen2.5-0.5b:f16 qwen2.5-0.5b:q8_0 qwen2.5-0.5b:q4_k_m}; do
     file=/dev/shm/${name/:/-}.gguf
     [ -f "$file" ] || python3 bench/make_model.py "${name%:*}" "${name#*:}" "$file" || exit 70
@@ -135,6 +156,17 @@ if wanted bench; then
   for model in $models; do
     # shellcheck disable=SC2086  # arguments are words
     timed "bench/$(basename "$model" .gguf)" json "${ours[@]}" "$qwend" bench --model "$model" --device cuda --json $bench_args
+  done
+fi
+
+if wanted mixed; then
+  need "$qwend" qwend
+  for model in $models; do
+    # shellcheck disable=SC2086  # arguments are words
+    timed "mixed/$(basename "$model" .gguf)" json "${ours[@]}" "$qwend" bench --model "$model" --device cuda --json $mixed_args
+    # shellcheck disable=SC2086
+    timed "context/$(basename "$model" .gguf)" json "${ours[@]}" "$qwend" bench --model "$model" --device cuda --json \
+      -p 32000 -n 32 -b 1 --ctx 32000 --repetitions 1
   done
 fi
 

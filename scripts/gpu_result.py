@@ -73,6 +73,15 @@ def summary(kind, stage):
 def print_bench(name, report):
     limits = f"{report['read_bandwidth'] / 1e9:.0f} GB/s read, {(report['gemm_flops'] or 0) / 1e12:.0f} TFLOP/s"
     print(f"\n{name} on {report['device']['name']} ({limits}), context {report['context']}")
+    if "load_seconds" in report:
+        print(f"  loaded in {report['load_seconds']:.2f} s ({report['load_bandwidth'] / 1e9:.2f} GB/s), first token after "
+              f"{report['first_token_seconds']:.2f} s")
+    for r in report.get("mixed", []):
+        print(f"  prompts of {r['prompt']} beside {r['streams']} streams: {r['tokens_per_second_alone']:.0f} tokens/s alone, "
+              f"{r['tokens_per_second_beside']:.0f} beside; prompt {r['prompt_tokens_per_second']:.0f} tokens/s; longest gap "
+              f"{r['longest_gap_alone_ms']:.1f} ms alone, {r['longest_gap_beside_ms']:.1f} ms beside")
+    if not report["results"]:
+        return
     print(f"  {'test':18} {'streams':>7} {'tokens/s':>12} {'of limit':>9} {'us/step':>10} {'busy':>10} {'gap':>8} {'host':>8}")
     for r in report["results"]:
         share = f"{100 * r['share_of_limit']:.1f}%" if r["share_of_limit"] else "-"
@@ -86,7 +95,7 @@ def print_table(result):
         verdict = "passed" if stage["exit"] == 0 else f"FAILED ({stage['exit']})"
         print(f"  {name:32} {verdict:12} {stage['seconds']:5} s   {summary(stage['kind'], stage)}".rstrip())
     for name, stage in result["stages"].items():
-        if name.startswith("bench/") and "report" in stage:
+        if name.startswith(("bench/", "mixed/", "context/")) and "report" in stage:
             print_bench(name, stage["report"])
 
 

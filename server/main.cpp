@@ -39,8 +39,9 @@ int chat_command(const Args& args) {
 }
 
 int bench_command(const Args& args) {
-  OptionTable table("bench",
-                    "Measure prompt processing (pp) and generation (tg), without HTTP and scheduling.");
+  OptionTable table(
+      "bench",
+      "Measure prompt processing (pp) and generation (tg) without scheduling, and both together with it.");
   BenchOptions options;
   table.add("model", options.model, "GGUF file; without it the embedded demo model");
   add_device_option(table, options.device);
@@ -53,6 +54,8 @@ int bench_command(const Args& args) {
   list("-p,--prompt", options.prompt, "prompt lengths in tokens, e.g. 512,2048");
   list("-n,--generate", options.generate, "tokens to generate one by one, e.g. 128");
   list("-b,--batch", options.batch, "streams decoded together, e.g. 1,8,32");
+  list("--mixed", options.mixed,
+       "lengths of prompts that come, one by one, while the streams decode, e.g. 8192,32000");
   table.add("ctx", options.ctx, "tokens already in the context before generating")
       ->check(CLI::NonNegativeNumber);
   table.add("ubatch", options.ubatch, "tokens of a prompt computed in one step, 0 for what serve takes")

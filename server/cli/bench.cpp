@@ -1,18 +1,23 @@
 #include "server/cli/bench.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <functional>
+#include <memory>
 #include <thread>
 
 #include "engine/memory_plan.h"
 #include "server/cli/bench_cost.h"
+#include "server/cli/bench_mixed.h"
 #include "server/cli/bench_report.h"
 #include "server/cli/bench_runner.h"
 #include "server/embedded_model.h"
 
 namespace qwend::cli {
 namespace {
+
+constexpr int kFirstPrompt = 16;  // tokens
 
 // Each repetition after one warm-up.
 std::vector<StepSplit> repeat(int repetitions, const std::function<StepSplit()>& work) {
@@ -94,29 +99,36 @@ int kv_blocks(const BenchOptions& options) {
 }  // namespace
 
 int run_bench(const BenchOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
   const Device device = find_device(DeviceChoice::parse(options.device).value_or(DeviceChoice{}));
   const int threads =
       options.threads > 0 ? options.threads : static_cast<int>(std::thread::hardware_concurrency());
   const gguf::File file = open_model(options.model);
-  const Yardstick yardstick = device.is_cuda() ? measure_cuda(device.cuda->index) : measure_cpu(threads);
-
   const int ubatch = options.ubatch > 0 ? options.ubatch : default_batch_tokens(device.is_cuda());
   const int streams = *std::max_element(options.batch.begin(), options.batch.end());
-  BenchRunner runner(file, device,
-                     {.threads = options.threads,
-                      .max_tokens = std::max(ubatch, streams),
-                      .max_seqs = streams,
-                      .kv_blocks = kv_blocks(options)});
-  Suite suite(options, runner, TokenCost(file, runner.config(), runner.kv_spec().bytes_per_token()));
-  BenchReport report({.model = file.path(),
-                      .model_bytes = file.total_bytes(),
-                      .device = device,
-                      .device_name = runner.device_name(),
-                      .threads = threads,
-                      .ctx = options.ctx,
-                      .ubatch = ubatch,
-                      .yardstick = yardstick},
-                     options.json);
+  const int batch_tokens = std::max(ubatch, streams + 1);
+  auto runner = std::make_unique<BenchRunner>(file, device,
+                                              BenchRunner::Limits{.threads = options.threads,
+                                                                  .max_tokens = batch_tokens,
+                                                                  .max_seqs = streams,
+                                                                  .kv_blocks = kv_blocks(options)});
+  runner->start(1, kFirstPrompt);
+  runner->first_token(kFirstPrompt);
+  const std::chrono::duration<double> cold = std::chrono::steady_clock::now() - start;
+
+  BenchReport report(
+      {.model = file.path(),
+       .model_bytes = file.total_bytes(),
+       .device = device,
+       .device_name = runner->device_name(),
+       .threads = threads,
+       .ctx = options.ctx,
+       .ubatch = ubatch,
+       .load_seconds = runner->load_seconds(),
+       .first_token_seconds = cold.count(),
+       .yardstick = device.is_cuda() ? measure_cuda(device.cuda->index) : measure_cpu(threads)},
+      options.json);
+  Suite suite(options, *runner, TokenCost(file, runner->config(), runner->kv_spec().bytes_per_token()));
   for (const int tokens : options.prompt) {
     if (tokens > 0) report.add(suite.prompt(tokens));
   }
@@ -126,6 +138,19 @@ int run_bench(const BenchOptions& options) {
       suite.start_streams(tokens, b);
       report.add(suite.generate(tokens, b, false));
       report.add(suite.generate(tokens, b, true));
+    }
+  }
+  if (!options.mixed.empty()) {
+    runner.reset();  // its memory is for the engine
+    MixedBench mixed(file, device,
+                     {.streams = options.batch,
+                      .prompts = options.mixed,
+                      .context = options.ctx,
+                      .repetitions = options.repetitions,
+                      .batch_tokens = batch_tokens,
+                      .threads = options.threads});
+    for (const int b : options.batch) {
+      for (const int tokens : options.mixed) report.add(mixed.run(b, tokens));
     }
   }
   report.finish();

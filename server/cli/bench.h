@@ -12,8 +12,9 @@ struct BenchOptions {
   std::vector<int> prompt{512};    // pp: tokens of one prompt, computed in steps of --ubatch
   std::vector<int> generate{128};  // tg: single-token steps of one stream
   std::vector<int> batch{1};       // streams decoded together
-  int ctx = 0;                     // tokens already in the context before tg
-  int ubatch = 0;                  // tokens of a step; 0: default_batch_tokens()
+  std::vector<int> mixed;  // lengths of prompts that come while `batch` streams decode; none: not measured
+  int ctx = 0;             // tokens already in the context before tg and mixed
+  int ubatch = 0;          // tokens of a step; 0: default_batch_tokens()
   int repetitions = 5;
   bool json = false;
 };

@@ -40,12 +40,19 @@ nlohmann::ordered_json or_null(const std::optional<T>& value) {
   return value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json();
 }
 
+// Bytes of the file a second.
+double load_bandwidth(const BenchSetting& setting) {
+  return static_cast<double>(setting.model_bytes) / setting.load_seconds;
+}
+
 void print_head(const BenchSetting& setting) {
   const Yardstick& y = setting.yardstick;
   const bool gpu = setting.device.is_cuda();
   std::printf("model      %s (%.2f GB)\n", setting.model.c_str(),
               static_cast<double>(setting.model_bytes) / 1e9);
   std::printf("device     %s\n", setting.device_name.c_str());
+  std::printf("load       %.2f s (%.2f GB/s), first token after %.2f s\n", setting.load_seconds,
+              load_bandwidth(setting) / 1e9, setting.first_token_seconds);
   std::printf("memory     %.1f GB/s read\n", y.read_bandwidth / 1e9);
   if (y.gemm_flops) {
     std::printf("products   %.*f %s (%s)\n\n", gpu ? 1 : 0, *y.gemm_flops / (gpu ? 1e12 : 1e9),
@@ -94,12 +101,16 @@ BenchReport::BenchReport(BenchSetting setting, bool json) : setting_(std::move(s
            {"device", device_json(setting_)},
            {"version", kVersion},
            {"commit", kCommit},
+           {"load_seconds", setting_.load_seconds},
+           {"load_bandwidth", load_bandwidth(setting_)},
+           {"first_token_seconds", setting_.first_token_seconds},
            {"read_bandwidth", y.read_bandwidth},
            {"gemm_flops", or_null(y.gemm_flops)},
            {"gemm", y.gemm},
            {"context", setting_.ctx},
            {"ubatch", setting_.ubatch},
-           {"results", nlohmann::ordered_json::array()}};
+           {"results", nlohmann::ordered_json::array()},
+           {"mixed", nlohmann::ordered_json::array()}};
   if (!as_json_) print_head(setting_);
 }
 
@@ -116,6 +127,26 @@ void BenchReport::add(const BenchFigure& f) {
                               {"busy_us", f.busy_us},
                               {"gap_us", f.gap_us},
                               {"host_us", f.host_us}});
+}
+
+void BenchReport::add(const MixedFigure& f) {
+  json_["mixed"].push_back({{"streams", f.streams},
+                            {"context", f.context},
+                            {"prompt", f.prompt},
+                            {"tokens_per_second_alone", f.alone},
+                            {"tokens_per_second_beside", f.beside},
+                            {"prompt_tokens_per_second", f.prompt_rate},
+                            {"longest_gap_alone_ms", 1e3 * f.alone_gap},
+                            {"longest_gap_beside_ms", 1e3 * f.beside_gap}});
+  if (as_json_) return;
+  if (!mixed_head_) {
+    std::printf("\nprompts among decoding streams\n%-18s %7s %14s %14s %16s %12s %12s\n", "test", "streams",
+                "alone, tokens/s", "beside", "prompt, tokens/s", "gap alone ms", "gap beside");
+    mixed_head_ = true;
+  }
+  std::printf("%-18s %7d %15.1f %14.1f %16.1f %12.1f %12.1f\n", ("mixed" + std::to_string(f.prompt)).c_str(),
+              f.streams, f.alone, f.beside, f.prompt_rate, 1e3 * f.alone_gap, 1e3 * f.beside_gap);
+  std::fflush(stdout);
 }
 
 void BenchReport::finish() const {

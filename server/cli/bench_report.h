@@ -7,6 +7,7 @@
 
 #include "engine/device.h"
 #include "kernels/yardstick.h"
+#include "server/cli/bench_mixed.h"
 
 namespace qwend::cli {
 
@@ -17,6 +18,9 @@ struct BenchSetting {
   std::string device_name;
   int threads = 0;  // of the CPU
   int ctx = 0, ubatch = 0;
+  // Of the weights, from the file to the device; and from opening device and file to the first token of a
+  // short prompt.
+  double load_seconds = 0, first_token_seconds = 0;
   Yardstick yardstick;
 };
 
@@ -39,11 +43,13 @@ class BenchReport {
  public:
   BenchReport(BenchSetting setting, bool json);  // prints the table's head unless json
   void add(const BenchFigure& figure);
+  void add(const MixedFigure& figure);
   void finish() const;  // prints the JSON
 
  private:
   BenchSetting setting_;
   bool as_json_;
+  bool mixed_head_ = false;  // has been printed
   nlohmann::ordered_json json_;
 };
 

@@ -19,7 +19,9 @@ double seconds_since(SteadyClock::time_point start) {
 BenchRunner::BenchRunner(const gguf::File& file, const Device& device, const Limits& limits)
     : max_tokens_(limits.max_tokens) {
   backend_ = make_backend(device, {limits.max_tokens, limits.max_seqs, limits.threads});
+  const auto start = SteadyClock::now();
   model_ = std::make_unique<QwenModel>(file, ModelConfig::from_gguf(file), *backend_);
+  load_seconds_ = seconds_since(start);
   const KvCacheSpec spec = model_->kv_spec(limits.kv_blocks, kBlockSize,
                                            default_kv_dtype(device.is_cuda(), has_quantised_weights(file)));
   const uint64_t bytes = spec.bytes_per_token() * kBlockSize * static_cast<uint64_t>(limits.kv_blocks);
@@ -47,6 +49,10 @@ StepSplit BenchRunner::prefill(int tokens) {
   return run(steps, [&](int i) {
     return Step{.tokens_per_seq = std::min(chunk, tokens - i * chunk), .logits = i + 1 == steps};
   });
+}
+
+StepSplit BenchRunner::first_token(int tokens) {
+  return run(1, [&](int) { return Step{.tokens_per_seq = tokens, .sampling = true}; });
 }
 
 StepSplit BenchRunner::decode(int steps, bool sampling) {

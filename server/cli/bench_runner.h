@@ -30,7 +30,7 @@ class BenchRunner {
     int32_t max_seqs = 1;
     int32_t kv_blocks = 0;
   };
-  // Throws LoadError, DeviceError.
+  // Loads the model. Throws LoadError, DeviceError.
   BenchRunner(const gguf::File& file, const Device& device, const Limits& limits);
 
   // From here on sequences hold up to max_context tokens, and are empty. num_seqs * blocks must be in the
@@ -40,12 +40,15 @@ class BenchRunner {
   void rewind(int context) { context_ = context; }
   // `tokens` random tokens for each sequence, in steps of at most max_tokens; logits of the last ones.
   StepSplit prefill(int tokens);
+  // The same in one step, and draws a token.
+  StepSplit first_token(int tokens);
   // `steps` steps of one token a sequence. Sampling: each token is drawn (temperature, top_k, top_p) from the
   // logits before it; otherwise tokens are random and logits are computed only.
   StepSplit decode(int steps, bool sampling);
 
   const ModelConfig& config() const { return model_->config(); }
   const KvCacheSpec& kv_spec() const { return kv_->spec(); }
+  double load_seconds() const { return load_seconds_; }  // of the weights, from the file to the device
   std::string device_name() const { return backend_->device_name(); }
   static int blocks_for(int context) { return (context + kBlockSize - 1) / kBlockSize; }
 
@@ -66,6 +69,7 @@ class BenchRunner {
   int context_ = 0;  // tokens that every sequence holds, with the steps in flight
   int in_flight_ = 0;
   uint32_t random_ = 1;
+  double load_seconds_ = 0;
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<QwenModel> model_;
   KvCachePtr kv_;
