@@ -46,12 +46,14 @@ cuda='libcu|libnv'
 ldd "$out"/bin/* | awk '$2 == "=>" && $3 ~ /^\// {print $1, $3}' | sort -u | grep -Ev "^($runtime|$cuda)" |
   while read -r name file; do cp -L "$file" "$out/lib/$name"; done
 
-for pattern in $goldens; do
+read -ra patterns <<<"$goldens" # unlike a bare $goldens, matches nothing in this folder
+for pattern in "${patterns[@]}"; do
   # shellcheck disable=SC2086  # the pattern is to match
   for file in "$data"/goldens/$pattern; do
     if [ -f "$file" ]; then cp -n "$file" "$out/data/goldens/"; fi
   done
 done
+[ ${#patterns[@]} -eq 0 ] || [ -n "$(ls "$out/data/goldens")" ] || { echo "no golden in $data matches $goldens" >&2; exit 66; }
 git describe --always --dirty --abbrev=12 --exclude='*' >"$out/COMMIT"
 
 tar -C "$out" -czf build/pack.tar.gz bin lib data COMMIT
