@@ -7,10 +7,10 @@
 // Conventions. T: tokens of the step, all sequences concatenated. S: sequences. D: embedding width.
 // H, K: query and KV heads. hd: head width. F: feed-forward width. V: vocabulary.
 // Activations are FP32, row-major [T, width]. Activation buffers are handles that belong to the backend.
-// Results of a token never depend on the other tokens of the step (CPU: bit-equal alone, batched, chunked; CUDA: in
-// steps of up to 16 tokens, and within rounding beyond). The same steps give the same bits.
-// Threads: all calls come from the engine thread, in order; a backend may run them asynchronously, and
-// only collect() and the inspection calls wait.
+// Results of a token never depend on the other tokens of the step (CPU: bit-equal alone, batched, chunked;
+// CUDA: in steps of up to 16 tokens, and within rounding beyond). The same steps give the same bits. Threads:
+// all calls come from the engine thread, in order; a backend may run them asynchronously, and only collect()
+// and the inspection calls wait.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -18,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/check.h"
 #include "kernels/sampling.h"
 #include "kernels/tensor.h"
 
@@ -83,6 +84,11 @@ struct KvRow {
   std::vector<float> key, value;  // [hd]
 };
 
+// Keys and values of a whole block, in all layers, wanted in another block too.
+struct BlockCopy {
+  int32_t from = 0, to = 0;
+};
+
 // Host description of one step, valid until the step's launch_sample() has returned.
 // Sequence s owns tokens cu_seqlens[s] .. cu_seqlens[s+1]; decode has one token, a prefill chunk has many.
 struct StepInput {
@@ -97,6 +103,8 @@ struct StepInput {
   // [T], or empty for none: r >= 0 where the token is the one that row r of the step launched before this one
   // draws (the host need not have seen it yet; tokens[t] is ignored), -1 elsewhere.
   std::span<const int32_t> token_rows = {};
+  // Made in this order before the step writes anything: Backend::copy_blocks().
+  std::span<const BlockCopy> block_copies = {};
   int32_t num_tokens() const { return static_cast<int32_t>(tokens.size()); }
   int32_t num_seqs() const { return static_cast<int32_t>(context_lens.size()); }
 };
@@ -167,6 +175,12 @@ class Backend {
   // of the same shape: begin_step() then returns true, the whole sequence is on its way, and the caller skips
   // its op calls.
   virtual bool begin_step(const StepInput& input, uint64_t program = 0) = 0;
+
+  // Before begin_step() of a step with block_copies: makes them, in order. Only where copies_blocks().
+  virtual bool copies_blocks() const { return false; }
+  virtual void copy_blocks(DeviceKvCache& /*kv*/, std::span<const BlockCopy> copies) {
+    CHECK(copies.empty());
+  }
 
   // x[t] = table[tokens[t]]
   virtual void embed(const DeviceMatrix& table, DeviceActivation& x) = 0;

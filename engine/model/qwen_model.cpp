@@ -38,6 +38,7 @@ KvCacheSpec QwenModel::kv_spec(int32_t num_blocks, int32_t block_size, KvDType d
 
 void QwenModel::forward(const StepInput& input, DeviceKvCache& kv) {
   const float eps = config_.norm_eps;
+  if (!input.block_copies.empty()) backend_.copy_blocks(kv, input.block_copies);
   if (backend_.begin_step(input, kProgram)) return;
   backend_.embed(*embedding_, *x_);
   for (int32_t i = 0; i < config_.num_layers; ++i) {

@@ -29,7 +29,7 @@ EngineCore::EngineCore(const EngineConfig& config, StepExecutor& executor, const
       never_drawn_(padding_tokens(tokenizer, vocab_size_)),
       prefix_cache_(config.prefix_cache),
       max_in_flight_(std::clamp(executor.max_in_flight(), 1, 2)),  // rows can refer to one step before theirs
-      blocks_(config.num_kv_blocks, config.block_size),
+      blocks_(config.num_kv_blocks, config.block_size, executor.copies_blocks()),
       scheduler_({config.max_seqs, config.max_batch_tokens, config.prompt_logit_rows}, blocks_),
       batch_(config.block_size, never_drawn_) {}
 

@@ -16,6 +16,7 @@ class ModelRunner final : public StepExecutor {
   }
   int32_t vocab_size() const override { return model_->config().vocab; }
   int32_t max_in_flight() const override { return backend_->max_in_flight(); }
+  bool copies_blocks() const override { return backend_->copies_blocks(); }
   void launch(const StepInput& input, std::span<const SamplingRow> rows) override {
     model_->forward(input, *kv_);
     backend_->launch_sample(rows);

@@ -22,6 +22,7 @@ void StepBatch::build(const Schedule& schedule) {
         std::max(block_table_stride_, static_cast<int32_t>(chunk.sequence->block_table.size()));
   }
 
+  block_copies_ = schedule.block_copies;
   block_tables_.assign(schedule.chunks.size() * block_table_stride_, 0);
   for (size_t s = 0; s < schedule.chunks.size(); ++s) {
     std::ranges::copy(schedule.chunks[s].sequence->block_table,
@@ -123,6 +124,7 @@ StepInput StepBatch::input() const {
   input.block_tables = block_tables_;
   input.block_table_stride = block_table_stride_;
   input.logit_rows = logit_rows_;
+  input.block_copies = block_copies_;
   return input;
 }
 

@@ -49,6 +49,7 @@ class StepBatch {
   std::vector<int32_t> context_lens_;              // [S]
   std::vector<int32_t> block_tables_;              // [S, block_table_stride_]
   int32_t block_table_stride_ = 0;
+  std::vector<BlockCopy> block_copies_;
   std::vector<int32_t> logit_rows_;                // [L]
   std::vector<Target> targets_;                    // [L]
   std::vector<SamplingRow> rows_;                  // [L]

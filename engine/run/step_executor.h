@@ -17,6 +17,8 @@ class StepExecutor {
   virtual int32_t vocab_size() const = 0;
   // Steps that may be launched and not yet collected. 1: launch() computes the step, or collect() does.
   virtual int32_t max_in_flight() const = 0;
+  // Whether steps may have block_copies.
+  virtual bool copies_blocks() const { return false; }
   // Starts the step; rows[i] draws from the logits of input.logit_rows[i]. Both arguments may change
   // afterwards.
   virtual void launch(const StepInput& input, std::span<const SamplingRow> rows) = 0;

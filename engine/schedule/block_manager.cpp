@@ -22,7 +22,7 @@ uint64_t mix(uint64_t a, uint64_t b) {
 
 }  // namespace
 
-BlockManager::BlockManager(int32_t num_blocks, int32_t block_size, uint64_t hash_mask)
+BlockManager::BlockManager(int32_t num_blocks, int32_t block_size, bool copies_blocks, uint64_t hash_mask)
     : num_blocks_(num_blocks),
       block_size_(block_size),
       hash_mask_(hash_mask),
@@ -31,7 +31,8 @@ BlockManager::BlockManager(int32_t num_blocks, int32_t block_size, uint64_t hash
       tokens_(static_cast<size_t>(num_blocks + 1) * block_size),
       free_(num_blocks),
       cached_(num_blocks),
-      known_(num_blocks, Hash{this}, Equal{this}) {
+      known_(num_blocks, Hash{this}, Equal{this}),
+      copies_blocks_(copies_blocks) {
   CHECK(num_blocks > 0 && block_size > 0);
   for (int32_t block = 0; block < num_blocks; ++block) free_.push_back(block);
 }
@@ -82,6 +83,47 @@ std::vector<int32_t> BlockManager::find_prefix(const Sequence& sequence, int32_t
   return prefix;
 }
 
+// The longest beginning of tokens begin .. end (less than a block's) among the children of `parent`. The
+// latest children are looked at; a few hundred comparisons are cheap beside a token.
+BlockManager::Match BlockManager::find_tail(const Sequence& sequence, int32_t begin, int32_t end,
+                                            uint64_t parent) const {
+  constexpr size_t kMostChildren = 256;
+  Match best;
+  const auto children = children_.find(parent);
+  if (children == children_.end()) return best;
+  const std::vector<int32_t>& all = children->second;
+  const size_t looked_at = std::min(all.size(), kMostChildren);
+  for (auto child = all.rbegin(); child != all.rbegin() + static_cast<std::ptrdiff_t>(looked_at); ++child) {
+    if (blocks_[*child].domain != sequence.domain) continue;
+    const std::span<const int32_t> tokens = tokens_of(*child);
+    int32_t same = 0;
+    while (begin + same < end && tokens[same] == sequence.token(begin + same)) ++same;
+    if (same > best.num_tokens) best = {*child, same};
+    if (begin + same == end) break;
+  }
+  return best;
+}
+
+void BlockManager::link(int32_t block) {
+  if (!copies_blocks_) return;
+  std::vector<int32_t>& siblings = children_[blocks_[block].parent];
+  blocks_[block].child_index = static_cast<int32_t>(siblings.size());
+  siblings.push_back(block);
+}
+
+void BlockManager::forget(int32_t block) {
+  known_.erase(block);
+  blocks_[block].content = 0;
+  if (!copies_blocks_) return;
+  const auto children = children_.find(blocks_[block].parent);
+  std::vector<int32_t>& siblings = children->second;
+  const int32_t index = blocks_[block].child_index;
+  siblings[index] = siblings.back();
+  blocks_[siblings[index]].child_index = index;
+  siblings.pop_back();
+  if (siblings.empty()) children_.erase(children);
+}
+
 bool BlockManager::admit(Sequence& sequence, int32_t max_cached_tokens, int32_t reserve) {
   CHECK(sequence.block_table.empty() && max_cached_tokens <= sequence.num_tokens());
   std::vector<int32_t> table = find_prefix(sequence, max_cached_tokens);
@@ -91,11 +133,22 @@ bool BlockManager::admit(Sequence& sequence, int32_t max_cached_tokens, int32_t 
   const int32_t needed = blocks_for(sequence.num_tokens()) - num_prefix;
   if (needed + reserve > available) return false;
 
+  const int32_t shared_tokens = num_prefix * block_size_;
+  Match tail;
+  if (copies_blocks_ && shared_tokens < max_cached_tokens) {
+    const int32_t end = std::min(max_cached_tokens, shared_tokens + block_size_);
+    tail = find_tail(sequence, shared_tokens, end, table.empty() ? 0 : blocks_[table.back()].content);
+  }
   for (const int32_t block : table) acquire(block);
+  if (tail.num_tokens > 0 && cached_.contains(tail.block)) {  // used just now
+    cached_.erase(tail.block);
+    cached_.push_back(tail.block);
+  }
   for (int32_t i = 0; i < needed; ++i) table.push_back(take());
+  if (tail.num_tokens > 0) copies_.push_back({tail.block, table[num_prefix]});
   sequence.block_table = std::move(table);
   sequence.num_sealed_blocks = num_prefix;
-  sequence.num_computed_tokens = num_prefix * block_size_;
+  sequence.num_computed_tokens = shared_tokens + tail.num_tokens;
   return true;
 }
 
@@ -116,6 +169,7 @@ void BlockManager::seal(Sequence& sequence) {
     const auto [known, is_new] = known_.insert(block);
     if (is_new) {
       blocks_[block].content = ++last_content_;
+      link(block);
     } else {  // the same prefix was computed by somebody else meanwhile: share theirs
       acquire(*known);
       drop(block);
@@ -140,8 +194,7 @@ int32_t BlockManager::take() {
     block = free_.pop_front();
   } else {
     block = cached_.pop_front();
-    known_.erase(block);
-    blocks_[block].content = 0;
+    forget(block);
   }
   CHECK(blocks_[block].ref_count == 0 && blocks_[block].content == 0);
   blocks_[block].ref_count = 1;
@@ -157,10 +210,7 @@ void BlockManager::drop(int32_t block) {
   CHECK(b.ref_count > 0);
   if (--b.ref_count > 0) return;
   ++num_releases_;
-  if (b.content != 0 && b.domain.private_to != 0) {  // nobody will ever ask for it
-    known_.erase(block);
-    b.content = 0;
-  }
+  if (b.content != 0 && b.domain.private_to != 0) forget(block);  // nobody will ever ask for it
   (b.content != 0 ? cached_ : free_).push_back(block);
 }
 
@@ -196,6 +246,16 @@ std::string BlockManager::check(std::span<const Sequence* const> sequences) cons
     if (b.content != 0 && (!known_.contains(block) || *known_.find(block) != block))
       return name + " cannot be found";
   }
+  size_t linked = 0;
+  for (const auto& [parent, children] : children_) {
+    linked += children.size();
+    for (size_t i = 0; i < children.size(); ++i) {
+      const Block& b = blocks_[children[i]];
+      const bool sound = b.content != 0 && b.parent == parent && b.child_index == static_cast<int32_t>(i);
+      if (!sound) return "block " + std::to_string(children[i]) + " is not its parent's child";
+    }
+  }
+  if (copies_blocks_ && linked != sealed) return "a sealed block has no parent";
   if (sealed != known_.size()) return "the prefix index holds blocks that are not sealed";
   if (used + num_free() + num_cached() != num_blocks_) return "used + free + cached is not the pool";
   return {};

@@ -24,6 +24,7 @@ Schedule Scheduler::schedule() {
   Schedule step;
   schedule_decodes(step);
   schedule_prompts(step);
+  if (!step.chunks.empty()) step.block_copies = blocks_.take_copies();
   return step;
 }
 

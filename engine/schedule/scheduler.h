@@ -24,7 +24,8 @@ struct ScheduledChunk {
 };
 
 struct Schedule {
-  std::vector<ScheduledChunk> chunks;  // each sequence at most once
+  std::vector<ScheduledChunk> chunks;   // each sequence at most once
+  std::vector<BlockCopy> block_copies;  // to be made before the step, in order
   int32_t num_tokens = 0;
   int32_t num_preempted = 0;
 };

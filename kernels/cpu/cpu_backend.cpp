@@ -63,6 +63,10 @@ KvCachePtr CpuBackend::allocate_kv(const KvCacheSpec& spec) { return std::make_u
 
 // ---- one step
 
+void CpuBackend::copy_blocks(DeviceKvCache& kv, std::span<const BlockCopy> copies) {
+  for (const BlockCopy& copy : copies) static_cast<CpuKvCache&>(kv).copy_block(copy.from, copy.to);
+}
+
 // Nothing is recorded: a call costs next to nothing here.
 bool CpuBackend::begin_step(const StepInput& input, uint64_t /*program*/) {
   const size_t tokens = input.tokens.size(), seqs = input.context_lens.size();

@@ -55,6 +55,8 @@ class CpuBackend final : public Backend {
   Activation allocate(int64_t width) override;
   KvCachePtr allocate_kv(const KvCacheSpec& spec) override;
 
+  bool copies_blocks() const override { return true; }
+  void copy_blocks(DeviceKvCache& kv, std::span<const BlockCopy> copies) override;
   bool begin_step(const StepInput& input, uint64_t program) override;
   void embed(const DeviceMatrix& table, DeviceActivation& x) override;
   void attn_input(const AttnInput& op, const DeviceActivation& x, DeviceKvCache& kv,

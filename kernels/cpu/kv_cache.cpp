@@ -93,6 +93,18 @@ void CpuKvCache::write(int32_t layer, int32_t kv_head, int32_t slot, const float
               at.operator()<uint16_t>(view.values, row));
 }
 
+void CpuKvCache::copy_block(int32_t from, int32_t to) {
+  CHECK(0 <= from && from < spec_.num_blocks && 0 <= to && to < spec_.num_blocks);
+  for (int32_t layer = 0; layer < spec_.num_layers; ++layer) {
+    for (const bool values : {false, true}) {
+      const int64_t elements = (values ? value_head_elements_ : key_head_elements_) * spec_.num_kv_heads;
+      const size_t bytes = static_cast<size_t>(elements) * element_bytes();
+      std::byte* first = base(layer, values);
+      std::memmove(first + static_cast<size_t>(to) * bytes, first + static_cast<size_t>(from) * bytes, bytes);
+    }
+  }
+}
+
 KvRow CpuKvCache::read(int32_t layer, int32_t kv_head, int32_t slot) const {
   const int32_t head_dim = spec_.head_dim;
   const KvHeadView view = head(layer, kv_head);

@@ -32,6 +32,8 @@ class CpuKvCache : public DeviceKvCache {
   KvHeadView head(int32_t layer, int32_t kv_head) const;
   // Stores one token's key and value rows [hd] of one head. F16: values beyond its range become its largest.
   void write(int32_t layer, int32_t kv_head, int32_t slot, const float* key, const float* value);
+  // All tokens of a block, in all layers, to another one.
+  void copy_block(int32_t from, int32_t to);
   KvRow read(int32_t layer, int32_t kv_head, int32_t slot) const;
 
  private:

@@ -76,7 +76,7 @@ TEST_CASE("A prompt that is cached completely still computes its last token", "[
 }
 
 TEST_CASE("The same tokens after another prefix are other content", "[engine]") {
-  BlockManager blocks(16, kBlock, GENERATE(~uint64_t{0}, uint64_t{0}));  // 0: all hashes collide
+  BlockManager blocks(16, kBlock, false, GENERATE(~uint64_t{0}, uint64_t{0}));  // 0: all hashes collide
   Owned a({1, 2, 3, 4, 9, 9, 9, 9, 0}), b({5, 6, 7, 8, 9, 9, 9, 9, 0});
   REQUIRE(admit(blocks, a.sequence));
   compute_all(blocks, a.sequence);
@@ -87,7 +87,7 @@ TEST_CASE("The same tokens after another prefix are other content", "[engine]") 
 }
 
 TEST_CASE("Domains do not share; private content is forgotten", "[engine]") {
-  BlockManager blocks(16, kBlock, GENERATE(~uint64_t{0}, uint64_t{0}));  // 0: all hashes collide
+  BlockManager blocks(16, kBlock, false, GENERATE(~uint64_t{0}, uint64_t{0}));  // 0: all hashes collide
   Owned a(range(9), {1, 0}), other_salt(range(9), {2, 0}), same_salt(range(9), {1, 0}),
       only_mine(range(9), {1, 7});
   REQUIRE(admit(blocks, a.sequence));
@@ -147,11 +147,59 @@ TEST_CASE("Admission changes nothing when there is no room", "[engine]") {
   CHECK_FALSE(admit(blocks, needs_cached.sequence));
 }
 
+TEST_CASE("The beginning of a block is copied where it is known, and only there", "[engine]") {
+  BlockManager blocks(16, kBlock, /*copies_blocks=*/true);
+  Owned a({0, 1, 2, 3, 4, 5, 6, 7, 8}), longer({0, 1, 2, 3, 4, 5, 9, 9, 9, 9}), none({0, 1, 2, 3, 8, 8, 8}),
+      first_block({0, 1, 7, 7, 7}), whole({0, 1, 2, 3, 4, 5, 6, 7}), salted({0, 1, 2, 3, 4}, {5, 0});
+  REQUIRE(admit(blocks, a.sequence));
+  compute_all(blocks, a.sequence);
+  CHECK(blocks.take_copies().empty());
+  const std::vector<int32_t> known = a.sequence.block_table;
+
+  const auto copied = [&](Owned& o, int32_t computed, int32_t sealed) {
+    REQUIRE(admit(blocks, o.sequence));
+    CHECK(o.sequence.num_computed_tokens == computed);
+    CHECK(o.sequence.num_sealed_blocks == sealed);
+    const std::vector<BlockCopy> copies = blocks.take_copies();
+    REQUIRE(copies.size() == (computed > sealed * kBlock ? 1 : 0));
+    if (copies.empty()) return;
+    CHECK(copies[0].from == known[sealed]);
+    CHECK(copies[0].to == o.sequence.block_table[sealed]);
+    CHECK(copies[0].to != copies[0].from);
+  };
+  copied(longer, 6, 1);
+  copied(none, 4, 1);
+  copied(first_block, 2, 0);
+  copied(whole, 7, 1);  // the last token is computed for its logits
+  copied(salted, 0, 0);
+  std::vector<const Sequence*> held;
+  for (const Owned* o : {&a, &longer, &none, &first_block, &whole, &salted}) held.push_back(&o->sequence);
+  CHECK(check(blocks, held) == "");
+}
+
+TEST_CASE("A source that is given away before the copy is made still has its content", "[engine]") {
+  BlockManager blocks(3, kBlock, /*copies_blocks=*/true);
+  Owned a(range(8)), b({0, 1, 2, 3, 4, 5, 9, 9, 9, 9});
+  REQUIRE(admit(blocks, a.sequence));
+  compute_all(blocks, a.sequence);
+  const int32_t source = a.sequence.block_table[1];
+  blocks.release(a.sequence);
+  REQUIRE(admit(blocks, b.sequence));  // takes the free block, then the source itself
+  CHECK(b.sequence.num_computed_tokens == 6);
+  const std::vector<BlockCopy> copies = blocks.take_copies();
+  REQUIRE(copies.size() == 1);
+  CHECK(copies[0].from == source);
+  CHECK(copies[0].to == b.sequence.block_table[1]);
+  CHECK(b.sequence.block_table[2] == source);
+  CHECK(check(blocks, {&b.sequence}) == "");
+}
+
 // Random growth over a tree of prefixes. `hash_mask` 0 makes all hashes collide.
-void random_walk(uint64_t hash_mask, int32_t steps) {
+void random_walk(uint64_t hash_mask, bool copies_blocks, int32_t steps) {
   constexpr int32_t num_blocks = 24;
-  BlockManager blocks(num_blocks, kBlock, hash_mask);
+  BlockManager blocks(num_blocks, kBlock, copies_blocks, hash_mask);
   std::mt19937 rng(7);
+  int32_t num_copies = 0;
   std::list<Owned> all;
   std::vector<std::vector<int32_t>> content(
       num_blocks);  // the whole prefix up to the block's end, as computed
@@ -168,6 +216,16 @@ void random_walk(uint64_t hash_mask, int32_t steps) {
         for (int32_t b = 0; b < o.sequence.num_sealed_blocks; ++b) {
           const auto end = o.tokens.begin() + (b + 1) * kBlock;
           REQUIRE(content[o.sequence.block_table[b]] == std::vector<int32_t>(o.tokens.begin(), end));
+        }
+        for (const BlockCopy& copy : blocks.take_copies()) {
+          REQUIRE(copies_blocks);
+          REQUIRE(copy.to == o.sequence.block_table[o.sequence.num_sealed_blocks]);
+          const std::vector<int32_t> found = content[copy.from];
+          const size_t num_tokens = static_cast<size_t>(o.sequence.num_computed_tokens);
+          REQUIRE(found.size() >= num_tokens);
+          REQUIRE(std::equal(o.tokens.begin(), o.tokens.begin() + num_tokens, found.begin()));
+          content[copy.to].assign(found.begin(), found.begin() + num_tokens);
+          ++num_copies;
         }
       }
     } else if (!all.empty() && random(12) == 0) {
@@ -194,12 +252,13 @@ void random_walk(uint64_t hash_mask, int32_t steps) {
     for (const Owned& o : all) held.push_back(&o.sequence);
     REQUIRE(blocks.check(held) == "");
   }
+  CHECK((num_copies > 500) == copies_blocks);
 }
 
 TEST_CASE("Random use keeps the pool sound and prefixes true", "[engine]") {
-  random_walk(~uint64_t{0}, 20'000);
+  random_walk(~uint64_t{0}, GENERATE(false, true), 20'000);
 }
-TEST_CASE("Colliding hashes are harmless", "[engine]") { random_walk(0, 20'000); }
+TEST_CASE("Colliding hashes are harmless", "[engine]") { random_walk(0, GENERATE(false, true), 20'000); }
 
 }  // namespace
 }  // namespace qwend

@@ -20,7 +20,8 @@ struct Expectation {
 class RandomUse {
  public:
   // depth: steps in flight.
-  RandomUse(EngineConfig config, uint32_t seed, int32_t depth) : h_(config, depth), rng_(seed) {
+  RandomUse(EngineConfig config, uint32_t seed, int32_t depth, bool copies_blocks)
+      : h_(config, depth, copies_blocks), rng_(seed) {
     for (int i = 0; i < 3; ++i) {
       std::vector<int32_t>& prefix = prefixes_.emplace_back();
       for (int k = 0; k < 60; ++k) prefix.push_back('a' + random(26));
@@ -170,33 +171,39 @@ EngineConfig config(int32_t num_blocks, int32_t block_size, int32_t max_seqs, in
 }
 
 TEST_CASE("Every request produces what it would alone, in a roomy pool", "[engine]") {
-  RandomUse use(config(512, 16, 16, 64), 1, GENERATE(1, 2));
+  const bool copies_blocks = GENERATE(false, true);
+  RandomUse use(config(512, 16, 16, 64), 1, GENERATE(1, 2), copies_blocks);
   use.run(3000);
   CHECK(use.num_completed > 200);
   CHECK(use.num_cancelled > 20);
   CHECK(use.num_shared > 50);
   CHECK(use.harness().core.stats().preemptions == 0);
+  CHECK((use.harness().executor.num_copies > 50) == copies_blocks);
 }
 
 TEST_CASE("Every request produces what it would alone, under constant preemption", "[engine]") {
+  const bool copies_blocks = GENERATE(false, true);
   const int32_t block_size = GENERATE(16, 4);
-  RandomUse use(config(160 / block_size, block_size, 16, 32), 2, GENERATE(1, 2));
+  RandomUse use(config(160 / block_size, block_size, 16, 32), 2, GENERATE(1, 2), copies_blocks);
   use.run(6000);
   CHECK(use.num_completed > 100);
   CHECK(use.num_shared > 20);
   CHECK(use.harness().core.stats().preemptions > 10);
+  CHECK((use.harness().executor.num_copies > 20) == copies_blocks);
 }
 
 TEST_CASE("Every request produces what it would alone, in tiny chunks", "[engine]") {
-  RandomUse use(config(96, 8, 3, 3), 3, GENERATE(1, 2));
+  const bool copies_blocks = GENERATE(false, true);
+  RandomUse use(config(96, 8, 3, 3), 3, GENERATE(1, 2), copies_blocks);
   use.run(6000);
   CHECK(use.num_completed > 50);
 }
 
 TEST_CASE("Every request produces what it would alone, without a prefix cache", "[engine]") {
+  const bool copies_blocks = GENERATE(false, true);
   EngineConfig c = config(40, 8, 8, 48);
   c.prefix_cache = false;
-  RandomUse use(c, 4, GENERATE(1, 2));
+  RandomUse use(c, 4, GENERATE(1, 2), copies_blocks);
   use.run(3000);
   CHECK(use.num_completed > 50);
   CHECK(use.num_shared == 0);

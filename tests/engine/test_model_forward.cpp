@@ -87,6 +87,33 @@ TEST_CASE("activations with outliers of 1e4 and more stay finite", "[engine][mod
   }
 }
 
+TEST_CASE("tokens after a copied block get the same bits", "[engine][model]") {
+  const TinyModel model("qwen3");
+  const auto expected = all_logits(model);
+  const GgufImage image = model.image();
+  const gguf::File file = gguf::File::from_memory(image.bytes, "tiny.gguf");
+  std::unique_ptr<Backend> backend = make_cpu_backend(32, 4, 2);
+  QwenModel qwen(file, ModelConfig::from_gguf(file), *backend);
+  KvCachePtr kv = backend->allocate_kv(qwen.kv_spec(5, 16, KvDType::F32));
+  // `copies` first, then tokens `begin` .. 20 on `blocks`; logits of the last one.
+  const auto run = [&](int32_t begin, const std::vector<int32_t>& blocks,
+                       const std::vector<BlockCopy>& copies) {
+    std::vector<int32_t> tokens, positions, slots;
+    for (int32_t i = begin; i < 20; ++i) {
+      tokens.push_back(i * 7 % 40), positions.push_back(i);
+      slots.push_back(blocks[static_cast<size_t>(i / 16)] * 16 + i % 16);
+    }
+    const std::vector<int32_t> cu_seqlens{0, 20 - begin}, context{20}, rows{20 - begin - 1};
+    StepInput input{tokens, positions, slots, cu_seqlens, context, blocks, 2, rows};
+    input.block_copies = copies;
+    qwen.forward(input, *kv);
+    return backend->read_logits(0);
+  };
+  CHECK(run(0, {0, 1}, {}) == expected[19]);
+  CHECK(run(18, {0, 3}, {{1, 3}}) == expected[19]);         // its first two tokens are used
+  CHECK(run(7, {4, 1}, {{0, 2}, {2, 4}}) == expected[19]);  // one after the other
+}
+
 TEST_CASE("the model runner runs a step and samples", "[engine][model]") {
   const TinyModel model("qwen3");
   const auto expected = all_logits(model);

@@ -198,6 +198,35 @@ TEST_CASE("attention with scores far apart", "[kernels][attention]") {
   }
 }
 
+TEST_CASE("a block is copied in all layers and heads", "[kernels][attention]") {
+  constexpr int32_t kLayers = 3, kBlocks = 4, kBlockSize = 32, kHeads = 2, kWidth = 24;
+  for (const KvDType dtype : {KvDType::F16, KvDType::F32}) {
+    CpuKvCache cache({kLayers, kBlocks, kBlockSize, kHeads, kWidth, dtype});
+    const auto each_token = [&](auto body) {
+      for (int32_t layer = 0; layer < kLayers; ++layer)
+        for (int32_t head = 0; head < kHeads; ++head)
+          for (int32_t slot = 0; slot < kBlocks * kBlockSize; ++slot) body(layer, head, slot);
+    };
+    const auto row = [&](int32_t layer, int32_t head, int32_t slot, float part) {
+      std::vector<float> values(kWidth);  // exact in F16
+      for (int32_t d = 0; d < kWidth; ++d) values[static_cast<size_t>(d)] = part + static_cast<float>(d) / 32;
+      values[0] = static_cast<float>((layer * kHeads + head) * kBlocks * kBlockSize + slot);
+      return values;
+    };
+    each_token([&](int32_t layer, int32_t head, int32_t slot) {
+      cache.write(layer, head, slot, row(layer, head, slot, 1).data(), row(layer, head, slot, 2).data());
+    });
+    cache.copy_block(1, 3);
+    bool right = true;
+    each_token([&](int32_t layer, int32_t head, int32_t slot) {
+      const int32_t source = slot / kBlockSize == 3 ? slot - 2 * kBlockSize : slot;
+      const KvRow read = cache.read(layer, head, slot);
+      right = right && read.key == row(layer, head, source, 1) && read.value == row(layer, head, source, 2);
+    });
+    CHECK(right);
+  }
+}
+
 TEST_CASE("an F16 cache holds what does not fit F16 as its largest value", "[kernels][attention]") {
   CpuKvCache cache({1, 1, 16, 1, 8, KvDType::F16});
   const std::vector<float> key(8, 1e9f), value{70000.0f, -1e30f, 1.5f, 0, 65504.0f, -3, 1e-8f, 2};

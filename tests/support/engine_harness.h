@@ -68,10 +68,10 @@ struct EngineHarness {
   static constexpr int32_t kVocab = kSmallVocabularySize + 3;  // padded, as real models are
 
   // depth: steps that the executor allows in flight.
-  explicit EngineHarness(EngineConfig config_, int32_t depth_ = 1)
+  explicit EngineHarness(EngineConfig config_, int32_t depth_ = 1, bool copies_blocks = false)
       : config(config_),
         depth(depth_),
-        executor(kVocab, config.num_kv_blocks, config.block_size, depth),
+        executor(kVocab, config.num_kv_blocks, config.block_size, depth, copies_blocks),
         core(config, executor, *small_tokenizer()) {}
 
   Received submit(GenerationRequest request, Clock::time_point now = Clock::now(), bool needs_sync = false) {

@@ -78,10 +78,12 @@ class FakeExecutor : public StepExecutor {
  public:
   using Logits = std::function<std::vector<float>(std::span<const int32_t> context)>;
 
-  FakeExecutor(int32_t vocab, int32_t num_blocks, int32_t block_size, int32_t max_in_flight = 1)
+  FakeExecutor(int32_t vocab, int32_t num_blocks, int32_t block_size, int32_t max_in_flight = 1,
+               bool copies_blocks = false)
       : vocab_(vocab),
         block_size_(block_size),
         max_in_flight_(max_in_flight),
+        copies_blocks_(copies_blocks),
         kv_(static_cast<size_t>(num_blocks) * block_size) {
     logits_of = [vocab](std::span<const int32_t> context) { return fake_logits(context, vocab); };
   }
@@ -91,16 +93,19 @@ class FakeExecutor : public StepExecutor {
   int64_t num_steps = 0, num_tokens = 0;
   int32_t max_rows = 0, max_tokens = 0;  // of a step, seen so far
   int64_t num_overlapped = 0;            // steps launched while another one was in flight
+  int64_t num_copies = 0;                // of blocks
 
   int32_t vocab_size() const override { return vocab_; }
 
   int32_t num_in_flight() const { return static_cast<int32_t>(in_flight_.size()); }
   int32_t max_in_flight() const override { return max_in_flight_; }
+  bool copies_blocks() const override { return copies_blocks_; }
   void launch(const StepInput& input, std::span<const SamplingRow> rows) override {
     if (on_step) on_step(input);
     require(num_in_flight() < max_in_flight_, "not more steps in flight than allowed");
     num_overlapped += num_in_flight() > 0;
     check_shapes(input, rows.size());
+    copy(input);
     write(input);
     ++num_steps;
     num_tokens += input.num_tokens();
@@ -162,6 +167,14 @@ class FakeExecutor : public StepExecutor {
     return slot;
   }
 
+  void copy(const StepInput& in) {
+    require(copies_blocks_ || in.block_copies.empty(), "copies are made here");
+    for (const BlockCopy& copy : in.block_copies) {
+      std::copy_n(kv_.begin() + copy.from * block_size_, block_size_, kv_.begin() + copy.to * block_size_);
+      ++num_copies;
+    }
+  }
+
   void write(const StepInput& in) {
     std::set<int32_t> written;
     for (int32_t t = 0; t < in.num_tokens(); ++t) {
@@ -191,6 +204,7 @@ class FakeExecutor : public StepExecutor {
   }
 
   const int32_t vocab_, block_size_, max_in_flight_;
+  const bool copies_blocks_;
   std::vector<Cell> kv_;                             // [num_blocks * block_size]
   std::deque<std::vector<SampledToken>> in_flight_;  // launched, not yet collected
   std::vector<int32_t> drawn_;                       // by the step launched last
