@@ -5,6 +5,7 @@
 #include <map>
 
 #include "engine/model/qwen_model.h"
+#include "engine/pooling.h"
 #include "kernels/quant/formats.h"
 
 namespace qwend {
@@ -33,6 +34,7 @@ ModelInfo describe(const gguf::File& file, const ModelConfig& config, const Chat
   info.file_bytes = file.total_bytes();
   for (const gguf::TensorInfo& tensor : file.tensors()) info.num_params += tensor.elements();
   info.vocab_size = config.vocab;
+  info.embedding_width = config.embedding;
   info.trained_context = config.context_length;
   info.quantisation = dominant_format(file);
   info.created =
@@ -86,6 +88,11 @@ LoadedModel load_model(const gguf::File& file, const LoadSettings& settings, con
                      .executor = nullptr};
   loaded.tokenizer = std::make_shared<const Tokenizer>(Vocabulary::from_gguf(file));
   loaded.info = describe(file, loaded.config, loaded.chat_template);
+  loaded.info.task = find_task(file, loaded.config.arch->name);
+  if (loaded.info.task == ModelTask::Rerank) {
+    loaded.info.rerank_row = rerank_row(file, *loaded.tokenizer);
+    loaded.info.rerank_template = file.find_string("tokenizer.chat_template.rerank").value_or("");
+  }
   EngineConfig& engine = loaded.engine_config;
   engine.max_seqs = settings.memory.max_seqs;
   engine.max_batch_tokens = settings.max_batch_tokens > 0 ? settings.max_batch_tokens

@@ -30,7 +30,8 @@ struct SamplingParams {
 };
 
 struct StopCriteria {
-  int32_t max_tokens = 0;  // > 0 (0 allowed only with prompt log-probabilities: nothing is generated)
+  int32_t max_tokens =
+      0;  // > 0 (0 allowed only with prompt log-probabilities or pooled: nothing is generated)
   int32_t min_tokens = 0;  // below it stop tokens are banned and stop strings do not count
   bool ignore_eos = false;
   std::vector<int32_t> stop_token_ids;  // besides the model's own
@@ -44,10 +45,11 @@ struct GenerationRequest {
   StopCriteria stop;
   int32_t n = 1;                     // sequences; they share the prompt's blocks
   bool keep_control_tokens = false;  // show control tokens as text
-  int32_t prompt_logprobs = -1;      // >= 0: log-probability of each prompt token and the top k (echo)
-  bool use_prefix_cache = true;      // false: shares blocks only among its own n sequences
-  uint64_t cache_salt = 0;           // requests share prefixes only with the same salt
-  int32_t priority = 0;              // lower first; one level is worth 10 s of waiting
+  bool pooled = false;  // the last prompt token's hidden state is wanted, and nothing else: n 1, max_tokens 0
+  int32_t prompt_logprobs = -1;  // >= 0: log-probability of each prompt token and the top k (echo)
+  bool use_prefix_cache = true;  // false: shares blocks only among its own n sequences
+  uint64_t cache_salt = 0;       // requests share prefixes only with the same salt
+  int32_t priority = 0;          // lower first; one level is worth 10 s of waiting
   std::optional<Clock::time_point> deadline;        // of the whole request
   std::optional<Clock::time_point> queue_deadline;  // must be running by then
 };
@@ -91,11 +93,18 @@ struct OutputDelta {
   FinishReason finish = FinishReason::None;
   int32_t stop_index = -1;         // which stop string ended it
   std::string error;               // message when finish == Error
+  std::vector<float> hidden;       // [D] with the last delta of a pooled request: after the final norm
   Clock::time_point published_at;  // when the engine handed it out, at the end of its step
   // With the last delta of the request (all n sequences finished):
   bool last = false;
   Usage usage;
   Timings timings;
+};
+
+enum class ModelTask : uint8_t {
+  Generate,
+  Embed,   // the last token's hidden state is the answer
+  Rerank,  // P(yes), read from it
 };
 
 // Facts about the loaded model that API layers show.
@@ -108,8 +117,12 @@ struct ModelInfo {
   int32_t vocab_size = 0;
   int32_t max_model_len = 0;  // longest prompt + output served
   int32_t trained_context = 0;
-  std::string quantisation;         // e.g. "Q8_0" (most common weight format)
-  int64_t created = 0;              // unix seconds
+  std::string quantisation;     // e.g. "Q8_0" (most common weight format)
+  int64_t created = 0;          // unix seconds
+  int32_t embedding_width = 0;  // D
+  ModelTask task = ModelTask::Generate;
+  std::vector<float> rerank_row;    // [D] of a reranker (engine/pooling.h)
+  std::string rerank_template;      // the file's, with {query} and {document}; empty: none
   SamplingParams default_sampling;  // the file's general.sampling.*, else the family's recommendation
 };
 

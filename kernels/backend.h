@@ -248,7 +248,7 @@ class Backend {
     return collect();
   }
 
-  // ---- inspection (tests, verify). Waits for everything launched.
+  // ---- inspection (tests, verify, the last hidden state of pooled requests). Waits for everything launched.
   virtual std::vector<float> read_logits(int32_t row) = 0;                                    // [V]
   virtual std::vector<float> read(const DeviceActivation& a, int32_t token) = 0;              // [width]
   virtual void write(DeviceActivation& a, int32_t token, std::span<const float> values) = 0;  // [width]

@@ -73,6 +73,9 @@ void register_routes(http::Server& server, App& app) {
   server.route("POST", "/v1/responses/{id}/cancel", guarded(app, handle_response_cancel));
   server.route("POST", "/v1/messages", guarded(app, handle_messages));
   server.route("POST", "/v1/messages/count_tokens", guarded(app, handle_message_count));
+  server.route("POST", "/v1/embeddings", guarded(app, handle_embeddings));
+  server.route("POST", "/v1/rerank", guarded(app, handle_rerank));
+  server.route("POST", "/rerank", guarded(app, handle_rerank));
   server.route("GET", "/v1/models", guarded(app, handle_models));
   server.route("GET", "/v1/models/{id}", guarded(app, handle_model));
   server.route("POST", "/tokenize", guarded(app, handle_tokenize));

@@ -1,5 +1,7 @@
 #include "engine/model/qwen_model.h"
 
+#include <cmath>
+
 #include "engine/model/weight_loader.h"
 #include "kernels/check.h"
 
@@ -17,6 +19,7 @@ QwenModel::QwenModel(const gguf::File& file, ModelConfig config, Backend& backen
   embedding_ = load.embedding("token_embd.weight", config_.tied_output);
   if (!config_.tied_output) output_ = load.matrix(kOutput);
   output_norm_ = load.vector(kOutputNorm);
+  output_norm_values_ = backend.read(*output_norm_);
   layers_.reserve(static_cast<size_t>(config_.num_layers));
   for (int32_t i = 0; i < config_.num_layers; ++i) layers_.push_back(load_layer(load, *config_.arch, i));
   const int64_t query_width = int64_t{config_.num_heads} * config_.head_dim;
@@ -54,6 +57,18 @@ void QwenModel::forward(const StepInput& input, DeviceKvCache& kv) {
     }
   }
   backend_.logits(*output_norm_, eps, output(), *x_);
+}
+
+// One row: not worth an op of its own.
+std::vector<float> QwenModel::hidden(int32_t t) const {
+  std::vector<float> row = backend_.read(*x_, t);
+  double squares = 0.0;
+  for (const float x : row) squares += static_cast<double>(x) * x;
+  const double scale =
+      1.0 / std::sqrt(squares / static_cast<double>(row.size()) + static_cast<double>(config_.norm_eps));
+  for (size_t i = 0; i < row.size(); ++i)
+    row[i] = static_cast<float>(row[i] * scale * static_cast<double>(output_norm_values_[i]));
+  return row;
 }
 
 }  // namespace qwend

@@ -24,6 +24,10 @@ class QwenModel {
   // calls name the same cache: the backend may replay the op calls of an earlier one.
   void forward(const StepInput& input, DeviceKvCache& kv);
 
+  // RMSNorm(x; output norm) of token row t of the last step, as the output matrix sees it: [D]. Waits for the
+  // step.
+  std::vector<float> hidden(int32_t t) const;
+
   // ---- what has been uploaded, for inspection
   const DeviceMatrix& embedding() const { return *embedding_; }
   const DeviceMatrix& output() const { return config_.tied_output ? *embedding_ : *output_; }
@@ -37,6 +41,7 @@ class QwenModel {
   RopeTable rope_;
   Matrix embedding_, output_;  // output_ is empty when tied
   Vector output_norm_;
+  std::vector<float> output_norm_values_;  // [D]
   std::vector<LayerWeights> layers_;
   Activation x_, q_, attn_, h_;
   uint64_t weight_bytes_ = 0;

@@ -56,6 +56,7 @@ struct ActiveRequest {
   std::vector<OutputProcessor> outputs;      // [n]
   int32_t num_unfinished;                    // sequences
   std::vector<TokenOutput> prompt_logprobs;  // filled as the prompt is computed, when asked for
+  std::vector<float> hidden;                 // of a pooled request, once its prompt has been launched
   std::vector<int32_t> banned_below_min;  // tokens never drawn before min_tokens; empty when min_tokens is 0
   Usage usage;
   Ticket queued, in_flight;  // queued ends with the first step; in_flight with the request

@@ -99,6 +99,7 @@ bool EngineCore::launch() {
   batch_.build(schedule);
   counters_.schedule_seconds += seconds(Clock::now() - begin);
   executor_.launch(batch_.input(), batch_.rows());
+  read_hidden(schedule);
 
   const auto targets = batch_.targets();
   Step& step = in_flight_.emplace_back(
@@ -106,6 +107,17 @@ bool EngineCore::launch() {
   for (const ScheduledChunk& chunk : step.schedule.chunks) scheduler_.launched(chunk);
   note_targets(step);
   return true;
+}
+
+// Activations last until the next launch, so pooled requests are served at once, waiting for the step.
+void EngineCore::read_hidden(const Schedule& schedule) {
+  int32_t row = -1;
+  for (const ScheduledChunk& chunk : schedule.chunks) {
+    row += chunk.num_tokens;
+    ActiveRequest& request = *chunk.sequence->request;
+    const bool complete = chunk.end() == chunk.sequence->num_prompt_tokens();
+    if (request.params.pooled && complete) request.hidden = executor_.hidden(row);
+  }
 }
 
 // From now on the sequences count what the step's rows will bring.
@@ -235,6 +247,7 @@ void EngineCore::emit(ActiveRequest& request, int32_t index, OutputDelta delta) 
   delta.index = index;
   if (index == 0 && request.prompt_computed())
     delta.prompt_logprobs = std::exchange(request.prompt_logprobs, {});
+  if (request.prompt_computed()) delta.hidden = std::move(request.hidden);
   if (request.num_unfinished == 0) {
     delta.last = true;
     delta.usage = request.usage;

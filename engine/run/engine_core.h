@@ -58,6 +58,7 @@ class EngineCore {
   bool launch();  // false when there is nothing to schedule
   void note_start(const Schedule& schedule, Clock::time_point now);
   void note_targets(Step& step);
+  void read_hidden(const Schedule& schedule);
   void commit_oldest();
   void commit(const Step& step, std::vector<SampledToken> sampled);
   void prompt_computed(ActiveRequest& request);

@@ -22,6 +22,7 @@ class ModelRunner final : public StepExecutor {
     backend_->launch_sample(rows);
   }
   std::vector<SampledToken> collect() override { return backend_->collect(); }
+  std::vector<float> hidden(int32_t t) override { return model_->hidden(t); }
 
  private:
   std::unique_ptr<Backend> backend_;

@@ -24,6 +24,9 @@ class StepExecutor {
   virtual void launch(const StepInput& input, std::span<const SamplingRow> rows) = 0;
   // Waits for the oldest step not yet collected; one result per row.
   virtual std::vector<SampledToken> collect() = 0;
+  // The hidden state [D], after the final norm, of token row t of the step launched last. Waits for the step;
+  // call before the next launch.
+  virtual std::vector<float> hidden(int32_t t) = 0;
 };
 
 class QwenModel;

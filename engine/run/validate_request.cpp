@@ -49,8 +49,11 @@ std::string check_request(const GenerationRequest& request, int32_t vocab_size) 
   if (request.prompt_logprobs < -1 || request.prompt_logprobs > vocab_size) {
     return "prompt_logprobs must be in [-1, vocabulary size]";
   }
+  if (request.pooled && (request.n != 1 || request.stop.max_tokens != 0))
+    return "a pooled request generates nothing";
+  const bool prompt_only = request.pooled || request.prompt_logprobs >= 0;
   const std::string sampling = check_sampling(request.sampling, vocab_size);
-  return !sampling.empty() ? sampling : check_stop(request.stop, request.prompt_logprobs >= 0, vocab_size);
+  return !sampling.empty() ? sampling : check_stop(request.stop, prompt_only, vocab_size);
 }
 
 }  // namespace

@@ -35,9 +35,15 @@ ParseContext parse_context(const App& app) {
   return {.vocab_size = app.model.vocab_size, .strict_params = app.strict_params};
 }
 
-Problem check_model(const App& app, std::string_view model) {
-  if (model.empty() || model == app.model.id) return std::nullopt;
-  return model_not_found(model);
+Problem check_model(const App& app, std::string_view model, ModelTask task) {
+  if (!model.empty() && model != app.model.id) return model_not_found(model);
+  if (app.model.task == task) return std::nullopt;
+  switch (app.model.task) {
+    case ModelTask::Generate: return wrong_task("generates text; load one that is made for this endpoint");
+    case ModelTask::Embed: return wrong_task("makes embeddings; use /v1/embeddings");
+    case ModelTask::Rerank: return wrong_task("ranks documents; use /v1/rerank");
+  }
+  CHECK(false);
 }
 
 AnswerHead answer_head(const App& app, const http::Request& request, std::string_view id_prefix) {

@@ -27,15 +27,21 @@ class Delivery {
         give_up_(Clock::now() + std::chrono::milliseconds(app.request_timeout_ms) + kGrace) {}
 
   void run() {
-    while (!outputs_.done()) {
-      if (!consume(outputs_.take(kPoll, pace()))) return outputs_.cancel();
-      if (answer_.cancelled()) outputs_.cancel();
-      if (outputs_.done()) break;  // what is left goes out with the end
-      if (!flush() || !keep_going()) return outputs_.cancel();
-    }
+    if (!collect()) return outputs_.cancel();
     if (!stream_) return reply_json(responder_, answer_.whole(outputs_.totals()));
     answer_.end_events(outputs_.totals(), events_);
     if (flush()) responder_.end_stream();
+  }
+
+  // All output has been pushed; what is left in events_ goes out with the end.
+  bool collect() {
+    while (!outputs_.done()) {
+      if (!consume(outputs_.take(kPoll, pace()))) return false;
+      if (answer_.cancelled()) outputs_.cancel();
+      if (outputs_.done()) break;
+      if (!flush() || !keep_going()) return false;
+    }
+    return true;
   }
 
  private:
@@ -116,6 +122,12 @@ class Delivery {
 
 void deliver(App& app, http::Responder& responder, OutputGroup& outputs, Answer& answer, bool stream) {
   Delivery(app, responder, outputs, answer, stream).run();
+}
+
+bool collect(App& app, http::Responder& responder, OutputGroup& outputs, Answer& answer) {
+  const bool complete = Delivery(app, responder, outputs, answer, false).collect();
+  if (!complete) outputs.cancel();
+  return complete;
 }
 
 }  // namespace qwend

@@ -10,4 +10,8 @@ namespace qwend {
 // everything is cancelled). A failure before the first byte is a real status; later it is one error event.
 void deliver(App& app, http::Responder& responder, OutputGroup& outputs, Answer& answer, bool stream);
 
+// The first half of deliver(), for answers made of several parts: runs to the end and pushes what comes.
+// False when the request has failed (the client has been told) or the client is gone.
+bool collect(App& app, http::Responder& responder, OutputGroup& outputs, Answer& answer);
+
 }  // namespace qwend

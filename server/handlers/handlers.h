@@ -20,6 +20,8 @@ void handle_response_cancel(App& app, const http::Request& request, http::Respon
 void handle_response_input_tokens(App& app, const http::Request& request, http::Responder& responder);
 void handle_messages(App& app, const http::Request& request, http::Responder& responder);
 void handle_message_count(App& app, const http::Request& request, http::Responder& responder);
+void handle_embeddings(App& app, const http::Request& request, http::Responder& responder);
+void handle_rerank(App& app, const http::Request& request, http::Responder& responder);
 void handle_models(App& app, const http::Request& request, http::Responder& responder);
 void handle_model(App& app, const http::Request& request, http::Responder& responder);
 void handle_tokenize(App& app, const http::Request& request, http::Responder& responder);
@@ -39,8 +41,8 @@ void reply_error(App& app, http::Responder& responder, const ApiError& error, st
 // The body as a JSON object, or 400 invalid_json.
 Result<Value, ApiError> parse_body(const http::Request& request);
 ParseContext parse_context(const App& app);
-// 404 unless `model` is ours; empty (absent) is fine.
-Problem check_model(const App& app, std::string_view model);
+// 404 unless `model` is ours; empty (absent) is fine. 400 unless it is made for the task.
+Problem check_model(const App& app, std::string_view model, ModelTask task = ModelTask::Generate);
 AnswerHead answer_head(const App& app, const http::Request& request, std::string_view id_prefix);
 
 }  // namespace qwend

@@ -5,40 +5,6 @@ namespace {
 
 constexpr int32_t kDefaultMaxTokens = 16;  // OpenAI's default for this endpoint
 
-Result<PromptInput, ApiError> parse_prompt(const Value& value, const std::string& path,
-                                           const ParseContext& context) {
-  if (const auto* text = std::get_if<std::string>(&value.data)) {
-    if (text->empty()) return invalid_value(path, "must not be empty");
-    return PromptInput(*text);
-  }
-  if (!std::holds_alternative<ValueArray>(value.data))
-    return invalid_type(path, "a string or an array of token ids", type_name(value));
-  auto ids = read_token_ids(value, context.vocab_size, path);
-  if (!ids) return ids.error();
-  if (ids.value().empty()) return invalid_value(path, "must not be empty");
-  return PromptInput(std::move(ids).value());
-}
-
-// A string, token ids, a list of strings or a list of token-id lists.
-Problem parse_prompts(const Value& value, const ParseContext& context, CompletionRequest& request) {
-  const auto* list = std::get_if<ValueArray>(&value.data);
-  if (list != nullptr && list->empty()) return invalid_value("prompt", "must not be empty");
-  const bool several = list != nullptr && (std::holds_alternative<std::string>(list->front().data) ||
-                                           std::holds_alternative<ValueArray>(list->front().data));
-  if (!several) {
-    auto prompt = parse_prompt(value, "prompt", context);
-    if (!prompt) return prompt.error();
-    request.prompts.push_back(std::move(prompt).value());
-    return std::nullopt;
-  }
-  for (size_t i = 0; i < list->size(); ++i) {
-    auto prompt = parse_prompt((*list)[i], at("prompt", i), context);
-    if (!prompt) return prompt.error();
-    request.prompts.push_back(std::move(prompt).value());
-  }
-  return std::nullopt;
-}
-
 Problem check_known(const Value& body) {
   for (const auto& [key, value] : std::get<ValueObject>(body.data))
     if (key != "prompt" && !has_field(generation_fields(), key) && !has_field(completion_fields(), key))
@@ -94,7 +60,9 @@ Result<CompletionRequest, ApiError> parse_completion_request(const Value& body, 
   if (prompt == nullptr) return missing_parameter("prompt");
   if (Problem problem = apply_fields(generation_fields(), body, request.params, context)) return *problem;
   if (Problem problem = apply_completion_fields(body, context, request)) return *problem;
-  if (Problem problem = parse_prompts(*prompt, context, request)) return *problem;
+  auto prompts = read_prompts(*prompt, "prompt", context);
+  if (!prompts) return prompts.error();
+  request.prompts = std::move(prompts).value();
   if (Problem problem = check_totals(request)) return *problem;
   return request;
 }

@@ -1,15 +1,12 @@
 // POST /v1/completions: the body as a typed struct.
 #pragma once
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "server/openai/generation_params.h"
+#include "server/openai/prompt_input.h"
 
 namespace qwend {
-
-// Text still to be tokenised, or token ids as the client gave them.
-using PromptInput = std::variant<std::string, std::vector<int32_t>>;
 
 struct CompletionRequest {
   GenerationParams params;

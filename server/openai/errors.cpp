@@ -79,6 +79,10 @@ ApiError renamed(ApiError error, ParamNames names) {
   return error;
 }
 
+ApiError wrong_task(std::string_view what) {
+  return bad_request("This server's model " + std::string(what) + ".", "model", "unsupported");
+}
+
 ApiError overloaded(std::string message) {
   return {.status = 429,
           .type = "rate_limit_error",

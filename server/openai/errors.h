@@ -28,6 +28,9 @@ ApiError context_length_exceeded(std::string_view param, int64_t prompt_tokens, 
 using ParamNames = std::span<const std::pair<std::string_view, std::string_view>>;
 ApiError renamed(ApiError error, ParamNames names);
 
+// The model can't do what the endpoint is for; `what` says what it can.
+ApiError wrong_task(std::string_view what);
+
 ApiError overloaded(std::string message);      // 429: the queue is full
 ApiError queue_timeout();                      // 503: waited too long to start
 ApiError draining();                           // 503: shutting down

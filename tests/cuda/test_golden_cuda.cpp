@@ -88,6 +88,20 @@ TEST_CASE("log-probabilities on the device equal the reference", "[cuda][golden]
     }
 }
 
+TEST_CASE("hidden states on the device give the reference's log-probabilities", "[cuda][golden][pooling]") {
+  NEEDS_CUDA_DEVICE();
+  for (const GoldenVariant& variant : goldens_or_notice()) {
+    const gguf::File file = gguf::File::open(variant.path);
+    ModelHarness harness(file, on_cuda(KvDType::F32));
+    for (const GoldenCase& golden : variant.cases) {
+      const Score score = score_case(golden, run_hidden(harness, golden));
+      INFO(variant.path << ", prompt of " << golden.prompt.size() << ": " << score.largest_error);
+      CHECK(score.largest_error <= tolerance(variant, KvDType::F32));
+      CHECK(score.wrong_beyond_margin == 0);
+    }
+  }
+}
+
 // Many tokens and few are served by other kernels, prompts and decoding too: whole prompts, chunks and
 // batches agree within rounding, and runs of the same steps bit by bit.
 TEST_CASE("batches, chunks and cached prefixes agree on the device", "[cuda][golden]") {

@@ -244,6 +244,7 @@ TEST_CASE("A sampled token without text fails the engine, not the process", "[en
       in_flight_.pop_front();
       return sampled;
     }
+    std::vector<float> hidden(int32_t) override { return {}; }
 
    private:
     const int32_t depth_;

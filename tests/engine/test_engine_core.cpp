@@ -38,6 +38,41 @@ ReferenceOutput reference(const GenerationRequest& request, int32_t index = 0) {
   return reference_output(request, index, *small_tokenizer(), EngineHarness::kVocab, 256);
 }
 
+TEST_CASE("A pooled request answers with its last token's hidden state, in any company",
+          "[engine][pooling]") {
+  const int32_t depth = GENERATE(1, 2);
+  GenerationRequest pooled;
+  pooled.prompt = prompt_of(70);
+  pooled.pooled = true;
+  const std::vector<float> expected = FakeExecutor::hidden_of(pooled.prompt);
+  const auto hidden_of = [](Received& received) {
+    const std::vector<OutputDelta> deltas = received.stream->take_all(std::chrono::milliseconds(0));
+    REQUIRE(deltas.size() == 1);
+    CHECK(deltas[0].last);
+    CHECK(deltas[0].finish == FinishReason::Length);
+    CHECK(deltas[0].usage.completion_tokens == 0);
+    return deltas[0].hidden;
+  };
+
+  EngineHarness engine(config(), depth);
+  Received cold = engine.submit(pooled);
+  engine.run();
+  CHECK(hidden_of(cold) == expected);
+  Received cached = engine.submit(pooled);  // the last token is computed again
+  engine.run();
+  CHECK(hidden_of(cached) == expected);
+
+  EngineHarness busy(config(10, 8, 20), depth);  // chunks, beside sequences that preempt
+  Received talker = busy.submit(endless(prompt_of(30, 5), 60));
+  Received other = busy.submit(endless(prompt_of(30, 9), 60));
+  Received among = busy.submit(pooled);
+  busy.run();
+  CHECK(hidden_of(among) == expected);
+  REQUIRE(talker.take());
+  CHECK(talker.sequences[0].tokens == reference(endless(prompt_of(30, 5), 60)).tokens);
+  CHECK(busy.core.check() == "");
+}
+
 TEST_CASE("Greedy output is the same alone, chunked, cached, batched, preempted and n > 1", "[engine]") {
   const int32_t depth = GENERATE(1, 2);
   const GenerationRequest request = endless(prompt_of(70), 50);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
+#include <numeric>
 
 #include "tests/support/catch2.h"
 
@@ -49,6 +51,29 @@ Logits run_plain(ModelHarness& harness, const GoldenCase& golden, Sequence& sequ
   const Work work{&sequence, prompt, 1};
   Logits all = harness.step({&work, 1});
   append(all, run_chunked(harness, golden, sequence, 1));
+  return all;
+}
+
+Logits run_hidden(ModelHarness& harness, const GoldenCase& golden) {
+  const QwenModel& model = harness.model();
+  const auto vocab = static_cast<size_t>(harness.config().vocab);
+  const std::vector<float> output =
+      harness.backend().read_rows(model.output(), 0, static_cast<int64_t>(vocab));
+  Sequence sequence = forced(golden);
+  Logits all;
+  while (sequence.computed < static_cast<int32_t>(sequence.tokens.size())) {
+    const auto count = static_cast<int32_t>(sequence.computed == 0 ? golden.prompt.size() : 1);
+    const Work work{&sequence, count, 0};
+    harness.step({&work, 1});
+    const std::vector<float> hidden = model.hidden(count - 1);
+    std::vector<float> logits(vocab);
+    for (size_t row = 0; row < vocab; ++row) {
+      const float* weights = output.data() + row * hidden.size();
+      logits[row] = static_cast<float>(std::inner_product(hidden.begin(), hidden.end(), weights, 0.0,
+                                                          std::plus<>(), std::multiplies<double>()));
+    }
+    all.push_back(std::move(logits));
+  }
   return all;
 }
 

@@ -20,6 +20,8 @@ Logits run_plain(ModelHarness& harness, const GoldenCase& golden, Sequence& sequ
 // All cases at once, each a step later than the one before, at most `budget` tokens a step: prompts in
 // chunks beside sequences that decode.
 std::vector<Logits> run_batched(ModelHarness& harness, const std::vector<GoldenCase>& cases, int32_t budget);
+// As run_plain(), but from hidden states: the output matrix times the last token's, in double on the host.
+Logits run_hidden(ModelHarness& harness, const GoldenCase& golden);
 // A second sequence that starts on the full blocks of one that has run.
 Logits run_prefix_cached(ModelHarness& harness, const GoldenCase& golden, const Sequence& ran,
                          int32_t block_size);

@@ -73,6 +73,22 @@ TEST_CASE("log-probabilities equal the reference", "[golden]") {
   }
 }
 
+TEST_CASE("hidden states give the reference's log-probabilities", "[golden][pooling]") {
+  for (const GoldenVariant& variant : goldens_or_notice()) {
+    if (variant.format != "f16") continue;
+    const gguf::File file = gguf::File::open(variant.path);
+    ModelHarness::Options options;
+    options.products = CpuProducts::Exact;
+    ModelHarness harness(file, options);
+    for (const GoldenCase& golden : variant.cases) {
+      const Score score = score_case(golden, run_hidden(harness, golden));
+      INFO(variant.path << ", prompt of " << golden.prompt.size() << ": " << score.largest_error);
+      CHECK(score.largest_error <= kExact.max_error);
+      CHECK(score.wrong_beyond_margin == 0);
+    }
+  }
+}
+
 TEST_CASE("a token's logits are the same bits in any company", "[golden]") {
   for (const GoldenVariant& variant : goldens_or_notice()) {
     INFO(variant.path);

@@ -119,6 +119,18 @@ class FakeExecutor : public StepExecutor {
     drawn_.clear();
     for (const SampledToken& token : sampled) drawn_.push_back(token.token);
     in_flight_.push_back(std::move(sampled));
+    last_.keep(input);
+  }
+  // A function of the context, as logits are.
+  static constexpr int32_t kHidden = 8;
+  static std::vector<float> hidden_of(std::span<const int32_t> context) {
+    std::vector<float> state = fake_logits(context, kHidden);
+    for (float& x : state) x -= 5.0f;
+    return state;
+  }
+  std::vector<float> hidden(int32_t t) override {
+    require(t >= 0 && t < last_.input.num_tokens(), "the step launched last has the token");
+    return hidden_of(context(last_.input, t));
   }
   std::vector<SampledToken> collect() override {
     require(num_in_flight() > 0, "there is a step to collect");
@@ -130,6 +142,24 @@ class FakeExecutor : public StepExecutor {
  private:
   struct Cell {
     int32_t token = -1, position = -1;
+  };
+
+  // What context() reads of a step, beyond the step's launch.
+  struct LastStep {
+    std::vector<int32_t> tokens, positions, cu_seqlens, block_tables;
+    StepInput input;
+    void keep(const StepInput& in) {
+      tokens.assign(in.tokens.begin(), in.tokens.end());
+      positions.assign(in.positions.begin(), in.positions.end());
+      cu_seqlens.assign(in.cu_seqlens.begin(), in.cu_seqlens.end());
+      block_tables.assign(in.block_tables.begin(), in.block_tables.end());
+      input = {};
+      input.tokens = tokens;
+      input.positions = positions;
+      input.cu_seqlens = cu_seqlens;
+      input.block_tables = block_tables;
+      input.block_table_stride = in.block_table_stride;
+    }
   };
 
   static void require(bool condition, const char* what) {
@@ -207,7 +237,8 @@ class FakeExecutor : public StepExecutor {
   const bool copies_blocks_;
   std::vector<Cell> kv_;                             // [num_blocks * block_size]
   std::deque<std::vector<SampledToken>> in_flight_;  // launched, not yet collected
-  std::vector<int32_t> drawn_;                       // by the step launched last
+  LastStep last_;
+  std::vector<int32_t> drawn_;  // by the step launched last
 };
 
 }  // namespace qwend::test

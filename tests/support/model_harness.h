@@ -40,6 +40,7 @@ class ModelHarness {
 
   const ModelConfig& config() const { return model_->config(); }
   Backend& backend() { return *backend_; }
+  const QwenModel& model() const { return *model_; }
   // Runs one step; the wanted logits in order of the work: all of the first sequence's, then the second's.
   // Blocks are handed out in a scattered order, as a used cache would.
   std::vector<std::vector<float>> step(std::span<const Work> work);
