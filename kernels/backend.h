@@ -15,10 +15,10 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
-#include "kernels/check.h"
 #include "kernels/sampling.h"
 #include "kernels/tensor.h"
 
@@ -178,8 +178,8 @@ class Backend {
 
   // Before begin_step() of a step with block_copies: makes them, in order. Only where copies_blocks().
   virtual bool copies_blocks() const { return false; }
-  virtual void copy_blocks(DeviceKvCache& /*kv*/, std::span<const BlockCopy> copies) {
-    CHECK(copies.empty());
+  virtual void copy_blocks(DeviceKvCache& /*kv*/, std::span<const BlockCopy> /*copies*/) {
+    throw std::logic_error("this backend copies no blocks");
   }
 
   // x[t] = table[tokens[t]]

@@ -22,6 +22,13 @@ class BlockList {
     links_[last].next = links_[end_].prev = block;
     ++size_;
   }
+  void push_front(int32_t block) {
+    CHECK(!contains(block));
+    const int32_t first = links_[end_].next;
+    links_[block] = {end_, first};
+    links_[first].prev = links_[end_].next = block;
+    ++size_;
+  }
   void erase(int32_t block) {
     CHECK(contains(block));
     links_[links_[block].prev].next = links_[block].next;

@@ -211,7 +211,10 @@ void BlockManager::drop(int32_t block) {
   if (--b.ref_count > 0) return;
   ++num_releases_;
   if (b.content != 0 && b.domain.private_to != 0) forget(block);  // nobody will ever ask for it
-  (b.content != 0 ? cached_ : free_).push_back(block);
+  if (b.content != 0)
+    cached_.push_back(block);
+  else
+    free_.push_front(block);  // used last: likely still in the processor's cache
 }
 
 std::string BlockManager::check(std::span<const Sequence* const> sequences) const {
