@@ -92,7 +92,9 @@ void CudaBackend::time_steps() {
 Matrix CudaBackend::upload(std::span<const HostMatrix> parts) {
   on_device(device_);
   if (uploader_ == nullptr) uploader_ = std::make_unique<WeightUploader>(stream_.get());
-  return uploader_->upload(parts);
+  auto matrix = uploader_->upload(parts);
+  decode_.uploaded(*matrix);
+  return matrix;
 }
 
 // The same tiles serve look-ups and products.
@@ -110,7 +112,9 @@ Activation CudaBackend::allocate(int64_t width) {
 
 KvCachePtr CudaBackend::allocate_kv(const KvCacheSpec& spec) {
   on_device(device_);
-  return std::make_unique<CudaKvCache>(spec);
+  auto cache = std::make_unique<CudaKvCache>(spec);
+  decode_.allocated(spec);
+  return cache;
 }
 
 void CudaBackend::reserve(const StepShapes& shapes) {
@@ -179,12 +183,18 @@ bool CudaBackend::begin_step(const StepInput& input, uint64_t program) {
   bool moved = step_buffers_.grow(input, shape_);
   for (Rope& rope : ropes_) moved |= max_position_ >= rope.max_positions;
   if (moved) graphs_.clear();
-  const StepGraphs::Plan plan = bucket ? graphs_.plan(program, shape_) : StepGraphs::Plan::Run;
+  const DecodePath::Plan fused = decode_.plan(program, bucket ? shape_.num_tokens : 0);
+  const StepGraphs::Plan plan =
+      bucket && fused == DecodePath::Plan::Ops ? graphs_.plan(program, shape_) : StepGraphs::Plan::Run;
   if (!timers_.empty())
     CUDA_CHECK(cudaEventRecord(timers_[steps_begun_++ % kTimers].begin.get(), stream_.get()));
   step_ = step_buffers_.upload(input, shape_, stream_.get());
   step_program_ = program;
   program_ = 0;
+  if (fused == DecodePath::Plan::Launch) {
+    launch_decode();
+    return true;
+  }
   switch (plan) {
     case StepGraphs::Plan::Replay:
       graphs_.replay(program, shape_);
@@ -199,7 +209,14 @@ bool CudaBackend::begin_step(const StepInput& input, uint64_t program) {
   return false;
 }
 
+void CudaBackend::launch_decode() {
+  ensure_logits(decode_.vocab());
+  resolve_tokens(step_, sampler_.drawn(), ids_.data(), stream_.get());
+  decode_.launch(step_, ids_.data(), rope_angles(decode_.rope()), logits_.data(), stream_.get());
+}
+
 void CudaBackend::embed(const DeviceMatrix& table, DeviceActivation& x) {
+  if (decode_.noting()) decode_.embed(weights(table));
   resolve_tokens(step_, sampler_.drawn(), ids_.data(), stream_.get());
   gather_rows(weights(table), ids_.data(), tokens(), activation(x).values.data(), x.width(), stream_.get());
   activation(x).has_values = true;
@@ -247,6 +264,12 @@ void CudaBackend::matmul(const CudaMatrix& w, const HalfRows& in, int32_t rows, 
 
 void CudaBackend::attn_input(const AttnInput& op, const DeviceActivation& x, DeviceKvCache& kv,
                              DeviceActivation& q) {
+  if (decode_.noting()) {
+    decode_.attn_input(
+        {values(op.norm), op.eps, weights(op.qkv), values_or_null(op.bias), values_or_null(op.q_norm),
+         values_or_null(op.k_norm), op.shape, layer_of(kv, op.layer)},
+        op.rope);
+  }
   const float2* const angles = rope_angles(op.rope);
   // Scores are differences of large sums: FP16's 11 bits of the input alone move them too far.
   const HalfRows normed = normalise(op.norm, op.eps, x, nullptr, tokens(), Planes::Two);
@@ -289,6 +312,7 @@ HalfRows CudaBackend::half_rows(const CudaActivation& a) {
 }
 
 void CudaBackend::linear_residual(const DeviceMatrix& w, const DeviceActivation& in, DeviceActivation& x) {
+  if (decode_.noting()) decode_.linear_residual(weights(w));
   matmul(weights(w), half_rows(activation(in)), tokens(), Epilogue::Add,
          {activation(x).values.data(), x.width(), nullptr});
 }
@@ -303,10 +327,12 @@ void CudaBackend::swiglu(const CudaMatrix& gate_up, const HalfRows& in, int32_t 
 
 void CudaBackend::ffn_gate_up(const DeviceVector& norm, float eps, const DeviceMatrix& gate_up,
                               const DeviceActivation& x, DeviceActivation& h) {
+  if (decode_.noting()) decode_.gate_up(values(norm), eps, weights(gate_up));
   swiglu(weights(gate_up), normalise(norm, eps, x, nullptr, tokens(), Planes::One), tokens(), activation(h));
 }
 
 void CudaBackend::moe_ffn(const MoeFfn& op, DeviceActivation& x) {
+  CHECK(!decode_.noting());  // experts are matrices that the path does not serve
   const MoeShape& shape = op.shape;
   CudaActivation& residual = activation(x);
   const int32_t num_pairs = tokens() * shape.num_used;
@@ -355,6 +381,7 @@ void CudaBackend::add_shared_expert(const MoeFfn& op, const HalfRows& normed, Cu
 
 void CudaBackend::logits(const DeviceVector& norm, float eps, const DeviceMatrix& output,
                          const DeviceActivation& x) {
+  if (decode_.noting()) decode_.logits(values(norm), eps, weights(output));
   if (step_.num_logit_rows > 0) {
     ensure_logits(output.rows());
     if (step_program_ != 0) program_vocab_ = vocab_;

@@ -8,6 +8,7 @@
 #include "kernels/backend.h"
 #include "kernels/cuda/activations.h"
 #include "kernels/cuda/attention.h"
+#include "kernels/cuda/decode_path.h"
 #include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/kv_cache.h"
 #include "kernels/cuda/matmul.h"
@@ -52,8 +53,9 @@ struct CudaActivation : DeviceActivation {
   int64_t width_;
 };
 
-// All work goes to one stream; only collect() and the inspection calls wait. A token's result is the same
-// bits alone and in any step of at most 16 tokens; larger steps sum in other orders and differ by rounding.
+// All work goes to one stream; only collect() and the inspection calls wait. A token's result is the same bits in
+// any step of at most 16 tokens, except that a decode step of one token is one kernel where the model allows it: that
+// one sums in orders of its own, differs by rounding, and leaves no activations behind. Larger steps differ by rounding.
 class CudaBackend final : public Backend {
  public:
   // Throws CudaError when the device can't be used.
@@ -110,6 +112,7 @@ class CudaBackend final : public Backend {
   static constexpr size_t kTimers = DeviceSampler::kMaxInFlight + 2;  // one more ended step, one that begins
 
   int32_t tokens() const { return step_.num_tokens; }
+  void launch_decode();  // the step as one kernel
   // Grows scratch; never while a step is recorded.
   template <class T>
   void ensure(DeviceBuffer<T>& buffer, size_t size);
@@ -136,6 +139,7 @@ class CudaBackend final : public Backend {
   AttentionWorkspace attention_workspace_;
   MoeBuffers moe_;
   std::vector<Rope> ropes_;
+  DecodePath decode_;
   HalfBuffer normed_;
   int64_t normed_width_ = 0;
   DeviceBuffer<float> qkv_;                 // [T, (H + 2K) hd]

@@ -130,6 +130,16 @@ __device__ inline uint32_t minus(uint32_t pair, uint32_t zero) {
   return *reinterpret_cast<const uint32_t*>(&d);
 }
 
+// 1024 + 16 code to code - zero, exactly.
+template <int kZero>
+__device__ inline uint32_t sixteenth_minus(uint32_t pair) {
+  const __half2 d = __hfma2(*reinterpret_cast<const __half2*>(&pair), __float2half2_rn(0.0625f),
+                            __float2half2_rn(-64.0f - kZero));
+  return *reinterpret_cast<const uint32_t*>(&d);
+}
+// To the right, or to the left where `by` is negative; a constant once unrolled.
+__device__ inline uint32_t shifted(uint32_t word, int by) { return by >= 0 ? word >> by : word << -by; }
+
 // Bytes 0, 1 (or 2, 3) of a word as 1024 + byte.
 __device__ inline uint32_t magic_bytes(uint32_t word, bool upper) {
   return __byte_perm(word, kMagic >> 8, upper ? 0x4342 : 0x4140);
@@ -156,15 +166,23 @@ __device__ inline void expand(const TileShare<F>& share, int s, uint32_t (&a)[4]
       a[2 * half] = minus(magic_bytes(bytes, false), kOffset);
       a[2 * half + 1] = minus(magic_bytes(bytes, true), kOffset);
     }
+  } else if constexpr (T::kLowBits == 4) {
+    // Registers 0 and 2 take their nibbles as they lie after one shift; 1 and 3 take theirs 16 times as
+    // large, which the subtraction makes good: shifts for half of them, and no more operations.
+    const uint32_t pairs[2] = {share.low[s], share.low[s] >> 8};
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int up = 4 * (i % 2);
+      uint32_t code = pairs[i / 2] & 0x000f000fu << up | kMagic;
+      if constexpr (T::kHighBits == 2)
+        code |= shifted(share.high[s / 2], 2 * (4 * (s % 2) + i) - 4 - up) & 0x00300030u << up;
+      if constexpr (T::kHighBits == 1) code |= shifted(share.high[0], 4 * s + i - 4 - up) & 0x00100010u << up;
+      a[i] = i % 2 == 0 ? minus(code, kOffset) : sixteenth_minus<T::kZero>(code);
+    }
   } else {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      uint32_t code;
-      if constexpr (T::kLowBits == 4) {
-        code = share.low[s] >> 4 * i & 0x000f000fu;
-      } else {
-        code = share.low[s / 2] >> 2 * (4 * (s % 2) + i) & 0x00030003u;
-      }
+      uint32_t code = share.low[s / 2] >> 2 * (4 * (s % 2) + i) & 0x00030003u;
       if constexpr (T::kHighBits == 2)
         code |= (share.high[s / 2] >> 2 * (4 * (s % 2) + i) & 0x00030003u) << T::kLowBits;
       if constexpr (T::kHighBits == 1) code |= (share.high[0] >> (4 * s + i) & 0x00010001u) << T::kLowBits;

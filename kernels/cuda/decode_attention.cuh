@@ -1,0 +1,356 @@
+// Attention of a decode program: one CTA takes one split of the context and one KV head.
+//
+// All of a group's query heads (at most 8) are rows 0-7 of a tensor-core tile, and what FP16 left of each of
+// them lies 8 rows below: 22 bits for the price of 11. Keys and values go from the cache straight into
+// fragments: columns are permuted so that a lane's share is 16 contiguous bytes of a row (scores and sums
+// don't care about the order).
+#pragma once
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/decode_inputs.cuh"
+#include "kernels/cuda/split_half.h"
+
+namespace qwend::cuda::decode {
+
+inline constexpr int kGroup = 8;        // query heads of a KV head, at most
+inline constexpr int kKeyWarps = 8;     // that share the keys of a split: it has 128 at least
+inline constexpr int kTileKeys = 16;    // keys that a warp takes at once: of one cache block
+inline constexpr float kShift = 14.0f;  // weights are at most 2^14, so that FP16 keeps the small ones' bits
+
+// Not to be put off by the compiler: what it fetches is wanted right after a wait.
+__device__ __forceinline__ float load_early(const float* p) {
+  float v;
+  asm volatile("ld.global.nc.f32 %0, [%1];" : "=f"(v) : "l"(p));
+  return v;
+}
+__device__ __forceinline__ float4 load_early4(const float* p) {
+  float4 v;
+  asm volatile("ld.global.nc.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+               : "l"(p));
+  return v;
+}
+
+// What a launch knows of its token, in shared memory.
+template <int kHeadDim>
+struct TokenMemory {
+  int32_t slot, context;
+  const int32_t* blocks;  // its block table
+  float2 angles[kHeadDim / 2];
+};
+
+template <int kHeadDim>
+struct AttentionMemory {
+  static constexpr int kStride = kHeadDim + 4, kQueryStride = kHeadDim + 8;
+  __half queries[2][kGroup][kQueryStride];  // high and low parts
+  __half newest[2][kHeadDim];               // the token's own key and value, when it is of this split
+  float2 sums[kKeyWarps][kGroup];           // (maximum, sum)
+  float out[kKeyWarps][kGroup][kStride];
+};
+
+struct AttentionUnit {
+  int32_t kv_head;  // < 0: none
+  int32_t split;
+  int32_t begin, end;  // keys
+  bool newest;         // holds the token's own key
+};
+
+__device__ __forceinline__ uint4 load_cache16(const __half* p) {
+  return __ldcg(reinterpret_cast<const uint4*>(p));
+}
+
+// A layer's attention on this CTA: first_loads() may come before the queries are there, run() waits for them.
+template <int kHeadDim>
+class DecodeAttention {
+  static constexpr int kOwn = kHeadDim / kWarp;  // a lane's elements of a head
+  static constexpr int kBlocks = kHeadDim / 64;
+  static_assert(kGroup + 2 <= kWarps);  // a warp a head
+  using Memory = AttentionMemory<kHeadDim>;
+  using Token = TokenMemory<kHeadDim>;
+
+ public:
+  // number: of the layer, as lines carry it.
+  __device__ DecodeAttention(const DecodeTable& table, const DecodeLayer& layer, uint32_t number,
+                             const Token& token, Memory& memory)
+      : table_(table),
+        layer_(layer),
+        number_(number),
+        token_(token),
+        memory_(memory),
+        group_(table.attention.num_heads / table.attention.num_kv_heads) {}
+
+  __device__ __forceinline__ void run() {
+    for (auto i = static_cast<int32_t>(blockIdx.x);; i += static_cast<int32_t>(gridDim.x)) {
+      const AttentionUnit u = find(i);
+      if (u.kv_head < 0) return;
+      attend(u);
+    }
+  }
+
+ private:
+  __device__ __forceinline__ AttentionUnit find(int32_t index) const {
+    const SplitPlan plan{table_.max_splits};
+    const int32_t kv_heads = table_.attention.num_kv_heads, keys = plan.keys(token_.context);
+    AttentionUnit u{index % kv_heads, index / kv_heads, 0, 0, false};
+    u.begin = u.split * keys, u.end = min(u.begin + keys, token_.context);
+    u.newest = u.end == token_.context;
+    if (u.begin >= token_.context) u.kv_head = -1;
+    return u;
+  }
+
+  __device__ __forceinline__ void attend(const AttentionUnit& u) {
+    const int warp = warp_index();
+    if (warp < kKeyWarps) load_tile(u, u.begin + warp * kTileKeys);  // while queries are on their way
+    if (warp < group_ + (u.newest ? 2 : 0)) prepare_head(u, warp);
+    __syncthreads();
+    if (warp < kKeyWarps) attend_keys(u);
+    __syncthreads();
+    leave(u);
+    __syncthreads();
+  }
+
+  // First column of this lane's elements: of head `index` of the group, of its key, of its value.
+  __device__ __forceinline__ int32_t column_of(int32_t kv_head, int index) const {
+    const AttentionShape& shape = table_.attention;
+    const int32_t head = index < group_
+                             ? kv_head * group_ + index
+                             : shape.num_heads + (index == group_ ? 0 : shape.num_kv_heads) + kv_head;
+    return head * kHeadDim + lane_index() * kOwn;
+  }
+
+  // Bias, norm, rotation of head `index` of the group, its key or its value: to shared memory, keys and
+  // values to the cache too.
+  __device__ __forceinline__ void prepare_head(const AttentionUnit& u, int index) const {
+    const int32_t first = lane_index() * kOwn, column = column_of(u.kv_head, index);
+    const bool is_query = index < group_, is_key = index == group_;
+    const float* const weights = is_query ? layer_.q_norm : is_key ? layer_.k_norm : nullptr;
+    float bias[kOwn] = {}, norm[kOwn] = {};
+#pragma unroll
+    for (int i = 0; i < kOwn; ++i) {
+      if (layer_.bias != nullptr) bias[i] = load_early(layer_.bias + column + i);
+      if (weights != nullptr) norm[i] = load_early(weights + first + i);
+    }
+    float2 sums[kOwn / 2] = {};
+    receive_sums(table_.qkv_sums + column / 2, table_.qkv.rows / 2, 1, table_.qkv.slots, number_, sums);
+    float x[kOwn];
+#pragma unroll
+    for (int i = 0; i < kOwn; ++i) x[i] = (i % 2 == 0 ? sums[i / 2].x : sums[i / 2].y) + bias[i];
+    if (weights != nullptr) {
+      float squares = 0.0f;
+#pragma unroll
+      for (int i = 0; i < kOwn; ++i) squares += x[i] * x[i];
+      const float scale = 1.0f / sqrtf(lanes_sum(squares) / kHeadDim + table_.qk_eps);
+#pragma unroll
+      for (int i = 0; i < kOwn; ++i) x[i] = x[i] * scale * norm[i];
+    }
+    if (is_query || is_key) rotate(x, token_.angles, first);
+    if (is_query) {
+#pragma unroll
+      for (int i = 0; i < kOwn; i += 2) {
+        uint32_t high, low;
+        split(x[i] * table_.query_scale, x[i + 1] * table_.query_scale, high, low);
+        *reinterpret_cast<uint32_t*>(memory_.queries[0][index] + first + i) = high;
+        *reinterpret_cast<uint32_t*>(memory_.queries[1][index] + first + i) = low;
+      }
+      return;
+    }
+    __half* const cache = token_.slot >= 0 ? (is_key ? layer_.keys : layer_.values) +
+                                                 cache_offset(token_.slot, u.kv_head) + first
+                                           : nullptr;
+#pragma unroll
+    for (int i = 0; i < kOwn; i += 2) {
+      const uint32_t pair = half2_bits(__halves2half2(half_saturated(x[i]), half_saturated(x[i + 1])));
+      *reinterpret_cast<uint32_t*>(memory_.newest[is_key ? 0 : 1] + first + i) = pair;
+      if (cache != nullptr) *reinterpret_cast<uint32_t*>(cache + i) = pair;
+    }
+  }
+
+  // Pairs (d, d + hd / 2) belong to lanes 16 apart.
+  __device__ __forceinline__ static void rotate(float (&x)[kOwn], const float2* angles, int32_t first) {
+    constexpr int kHalf = kHeadDim / 2;
+    const bool upper = first >= kHalf;
+    if (upper) angles -= kHalf;
+#pragma unroll
+    for (int i = 0; i < kOwn; ++i) {
+      const float partner = __shfl_xor_sync(kAllLanes, x[i], 16);
+      const float2 a = angles[first + i];
+      x[i] = upper ? x[i] * a.x + partner * a.y : x[i] * a.x - partner * a.y;
+    }
+  }
+
+  __device__ __forceinline__ int64_t cache_offset(int32_t slot, int32_t head) const {
+    const int32_t block = slot / table_.block_size, within = slot - block * table_.block_size;
+    return ((int64_t{block} * table_.attention.num_kv_heads + head) * table_.block_size + within) * kHeadDim;
+  }
+
+  // Keys key .. key + 15 of the split and their values, as far as it goes: rows beyond may hold anything, NaN
+  // too.
+  __device__ __forceinline__ void load_tile(const AttentionUnit& u, int32_t key) {
+    const int lane = lane_index(), g = lane / 4, c = lane % 4;
+    const int32_t visible = u.end - key;
+    if (visible <= 0) return;
+    const int32_t block = __ldg(token_.blocks + key / table_.block_size);
+    const int64_t at = cache_offset(block * table_.block_size + key % table_.block_size, u.kv_head);
+#pragma unroll
+    for (int n = 0; n < 2; ++n)
+#pragma unroll
+      for (int j = 0; j < kHeadDim / 32; ++j) {
+        k_[n][j] = make_uint4(0, 0, 0, 0);
+        if (8 * n + g < visible)
+          k_[n][j] = load_cache16(layer_.keys + at + (8 * n + g) * kHeadDim + 32 * j + 8 * c);
+      }
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+#pragma unroll
+      for (int b = 0; b < kBlocks; ++b) {
+        v_[i][b] = make_uint4(0, 0, 0, 0);
+        if (value_key(i) < visible)
+          v_[i][b] = load_cache16(layer_.values + at + value_key(i) * kHeadDim + 64 * b + 8 * g);
+      }
+  }
+  // Which key of a tile v_[i] belongs to.
+  __device__ __forceinline__ static int value_key(int i) {
+    return 2 * (lane_index() % 4) + i % 2 + i / 2 * 8;
+  }
+
+  // The row's own key and value were not in the cache yet when the tile was loaded, or may not have been.
+  __device__ __forceinline__ void patch_newest(int32_t newest) {
+    const int lane = lane_index(), g = lane / 4, c = lane % 4;
+#pragma unroll
+    for (int n = 0; n < 2; ++n)
+#pragma unroll
+      for (int j = 0; j < kHeadDim / 32; ++j) {
+        if (8 * n + g == newest)
+          k_[n][j] = *reinterpret_cast<const uint4*>(memory_.newest[0] + 32 * j + 8 * c);
+      }
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+#pragma unroll
+      for (int b = 0; b < kBlocks; ++b) {
+        if (value_key(i) == newest)
+          v_[i][b] = *reinterpret_cast<const uint4*>(memory_.newest[1] + 64 * b + 8 * g);
+      }
+  }
+
+  // This warp's tiles of the split; the first is in registers.
+  __device__ __forceinline__ void attend_keys(const AttentionUnit& u) {
+    const int lane = lane_index(), g = lane / 4, c = lane % 4, warp = warp_index();
+    float out[kHeadDim / 8][4] = {};
+    float maximum = -INFINITY, sum = 0.0f;
+#pragma unroll 1
+    for (int32_t key = u.begin + warp * kTileKeys; key < u.end;) {
+      const int32_t visible = u.end - key;
+      if (u.newest && visible <= kTileKeys) patch_newest(visible - 1);
+      float scores[2][4] = {};
+      multiply_keys(scores);
+      // Rows g + 8 hold the low planes' share. Keys 8 n + 2c and + 1 of head g:
+      float s[4];
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        s[i] = scores[i / 2][i % 2] + scores[i / 2][i % 2 + 2];
+        if (8 * (i / 2) + 2 * c + i % 2 >= visible) s[i] = -INFINITY;
+      }
+      const float top = fmaxf(maximum, lanes_max<4>(fmaxf(fmaxf(s[0], s[1]), fmaxf(s[2], s[3]))));
+      const float keep = exp2_fast(maximum - top);
+      maximum = top;
+      sum *= keep;
+#pragma unroll
+      for (int n = 0; n < kHeadDim / 8; ++n)
+#pragma unroll
+        for (int i = 0; i < 4; ++i) out[n][i] *= keep;
+      uint32_t p[4];
+#pragma unroll
+      for (int n = 0; n < 2; ++n) {
+        const float x = exp2_fast(s[2 * n] - (top - kShift)), y = exp2_fast(s[2 * n + 1] - (top - kShift));
+        sum += x + y;
+        split(x, y, p[2 * n], p[2 * n + 1]);
+      }
+      add_values(p, out);
+      key += kKeyWarps * kTileKeys;
+      load_tile(u, key);
+    }
+    sum = lanes_sum<4>(sum);
+    if (c == 0) memory_.sums[warp][g] = make_float2(maximum, sum);
+#pragma unroll
+    for (int b = 0; b < kBlocks; ++b)
+#pragma unroll
+      for (int j = 0; j < 8; ++j) {
+        const float(&o)[4] = out[8 * b + j];
+        float* const to = memory_.out[warp][g] + 64 * b + 16 * c + j;
+        to[0] = o[0] + o[2], to[8] = o[1] + o[3];
+      }
+  }
+
+  // x, y as a pair of high halves and a pair of what they left.
+  __device__ __forceinline__ static void split(float x, float y, uint32_t& high, uint32_t& low) {
+    const SplitHalf a = split_half(x), b = split_half(y);
+    high = half2_bits(__halves2half2(a.high, b.high));
+    low = half2_bits(__halves2half2(a.low, b.low));
+  }
+
+  __device__ __forceinline__ void multiply_keys(float (&scores)[2][4]) const {
+    const int lane = lane_index(), g = lane / 4, c = lane % 4;
+    const int head = g < group_ ? g : 0;  // beyond the group: any, nobody reads its scores
+#pragma unroll
+    for (int j = 0; j < kHeadDim / 32; ++j) {
+      const uint4 high = *reinterpret_cast<const uint4*>(memory_.queries[0][head] + 32 * j + 8 * c);
+      const uint4 low = *reinterpret_cast<const uint4*>(memory_.queries[1][head] + 32 * j + 8 * c);
+      const uint32_t a[4] = {high.x, low.x, high.y, low.y}, b[4] = {high.z, low.z, high.w, low.w};
+#pragma unroll
+      for (int n = 0; n < 2; ++n) {
+        mma_f16(scores[n], a, {k_[n][j].x, k_[n][j].y});
+        mma_f16(scores[n], b, {k_[n][j].z, k_[n][j].w});
+      }
+    }
+  }
+
+  __device__ __forceinline__ void add_values(const uint32_t (&p)[4], float (&out)[kHeadDim / 8][4]) const {
+#pragma unroll
+    for (int b = 0; b < kBlocks; ++b) {
+#pragma unroll
+      for (int j = 0; j < 8; ++j) {
+        const auto word = [&](int i) {
+          const uint4& x = v_[i][b];
+          return j / 2 == 0 ? x.x : j / 2 == 1 ? x.y : j / 2 == 2 ? x.z : x.w;
+        };
+        const uint32_t select = j % 2 == 0 ? 0x5410u : 0x7632u;
+        mma_f16(out[8 * b + j], p,
+                {__byte_perm(word(0), word(1), select), __byte_perm(word(2), word(3), select)});
+      }
+    }
+  }
+
+  // The warps' sums become the split's.
+  __device__ __forceinline__ void leave(const AttentionUnit& u) const {
+    constexpr int kPairs = kHeadDim / 2;
+#pragma unroll 1
+    for (int i = static_cast<int>(threadIdx.x); i < group_ * kPairs; i += kThreads) {
+      const int g = i / kPairs, pair = i % kPairs;
+      float maximum = -INFINITY, sum = 0.0f;
+#pragma unroll
+      for (int w = 0; w < kKeyWarps; ++w) maximum = fmaxf(maximum, memory_.sums[w][g].x);
+      float2 out = make_float2(0.0f, 0.0f);
+#pragma unroll 4
+      for (int w = 0; w < kKeyWarps; ++w) {
+        const float2 part = memory_.sums[w][g];
+        const float weight = exp2_fast(part.x - maximum);  // 0 for a warp without keys
+        const float2 o = *reinterpret_cast<const float2*>(memory_.out[w][g] + 2 * pair);
+        sum += part.y * weight;
+        out.x += o.x * weight, out.y += o.y * weight;
+      }
+      const int64_t at = int64_t{u.kv_head * group_ + g} * table_.max_splits + u.split;
+      send(table_.split_out + at * kPairs + pair, out.x, out.y, number_);
+      if (pair == 0) send(table_.split_sums + at, maximum, sum, number_);
+    }
+  }
+
+  const DecodeTable& table_;
+  const DecodeLayer& layer_;
+  const uint32_t number_;
+  const Token& token_;
+  Memory& memory_;
+  const int32_t group_;
+  uint4 k_[2][kHeadDim / 32];  // keys g and 8 + g; columns 32 j + 8 c .. + 7
+  uint4 v_[4][kBlocks];        // keys value_key(i); columns 64 b + 8 g .. + 7
+};
+
+}  // namespace qwend::cuda::decode
