@@ -72,6 +72,18 @@ MemoryUse measure(const Device& device, const Backend& backend, const LoadedMode
           .workspace = taken - std::min(taken, weight_bytes)};
 }
 
+// One decode step whose key and value go nowhere: a device prepares in its first steps what later ones run
+// on, and requests should find that done, with the same results from the first one on.
+void warm_up(QwenModel& model, Backend& backend, DeviceKvCache& kv) {
+  constexpr int32_t kToken[] = {0}, kPosition[] = {0}, kSlot[] = {-1}, kSeqlens[] = {0, 1}, kContext[] = {1},
+                    kTable[] = {0}, kRow[] = {0};
+  const StepInput step{kToken, kPosition, kSlot, kSeqlens, kContext, kTable, 1, kRow};
+  for (int i = 0; i < 2; ++i) {
+    model.forward(step, kv);
+    backend.sample({});
+  }
+}
+
 }  // namespace
 
 LoadedModel load_model(const gguf::File& file, const LoadSettings& settings, const LoadProgress& progress) {
@@ -121,6 +133,7 @@ LoadedModel load_model(const gguf::File& file, const LoadSettings& settings, con
   engine.num_kv_blocks = loaded.plan.kv.num_blocks;
   engine.block_size = kBlockSize;
   auto kv = backend->allocate_kv(loaded.plan.kv);
+  if (loaded.device.is_cuda() && loaded.info.task == ModelTask::Generate) warm_up(*model, *backend, *kv);
   loaded.executor = make_model_runner(std::move(backend), std::move(model), std::move(kv));
   return loaded;
 }
