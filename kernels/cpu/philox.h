@@ -18,10 +18,10 @@ constexpr std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, st
   return counter;
 }
 
-// Uniform in [0, 1) with 53 random bits, from (seed, position) alone.
-constexpr double uniform_at(uint64_t seed, int64_t position) {
+// Uniform in [0, 1) with 53 random bits, from its arguments alone. Streams are independent of each other.
+constexpr double uniform_at(uint64_t seed, int64_t position, uint32_t stream = 0) {
   const auto at = static_cast<uint64_t>(position);
-  const auto bits = philox4x32({static_cast<uint32_t>(at), static_cast<uint32_t>(at >> 32), 0, 0},
+  const auto bits = philox4x32({static_cast<uint32_t>(at), static_cast<uint32_t>(at >> 32), stream, 0},
                                {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)});
   const uint64_t joined = uint64_t{bits[0]} << 32 | bits[1];
   return static_cast<double>(joined >> 11) * 0x1p-53;

@@ -32,6 +32,7 @@ Sampler::Sampler(int64_t vocab)
 
 SampledToken Sampler::sample(std::span<const float> logits, const SamplingRow& row) {
   CHECK(static_cast<int64_t>(logits.size()) == vocab_);
+  CHECK(row.bias_after.empty());  // no step is in flight here
   SampledToken result;
   float log_sum = 0.0f;
   copy_finite(logits);
@@ -90,6 +91,15 @@ void Sampler::fill_logprobs(const SamplingRow& row, SampledToken& result, float&
   result.top.reserve(candidates_.size());
   for (const Candidate& c : candidates_) {
     result.top.push_back({c.token, scores_[static_cast<size_t>(c.token)] - log_sum});
+  }
+  const auto num_largest = static_cast<std::ptrdiff_t>(result.top.size());
+  for (const int32_t token : row.logprob_tokens) {
+    CHECK(token >= 0 && token < vocab_);
+    const auto largest = result.top.begin() + num_largest;
+    const auto is_token = [&](const TokenLogprob& entry) { return entry.token == token; };
+    if (std::none_of(result.top.begin(), largest, is_token)) {
+      result.top.push_back({token, scores_[static_cast<size_t>(token)] - log_sum});
+    }
   }
 }
 

@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/cpu/philox.h"
 #include "kernels/sampling.h"
 
 namespace qwend::cpu {
@@ -43,6 +44,7 @@ class Sampler {
   void keep_typical(double share);
   void keep_nucleus(double share);
   void keep_above(double share_of_largest);
+  void exclude_top_choices(double threshold);
 
   const int64_t vocab_;
   std::vector<float> scores_;   // [V] logits, then bias, mask and penalties applied
@@ -57,5 +59,11 @@ class Sampler {
 
 // Whether a draw is the argmax of the scores.
 inline bool is_greedy(const SamplingRow& row) { return row.temperature < 1e-5f || row.top_k == 1; }
+
+// Whether this draw is one of those that XTC applies to.
+inline bool excludes_top_choices(const SamplingRow& row) {
+  return row.xtc_probability > 0.0f &&
+         uniform_at(row.seed, row.position, 1) < static_cast<double>(row.xtc_probability);
+}
 
 }  // namespace qwend::cpu

@@ -1,5 +1,5 @@
-// top_k, typical_p, top_p, min_p. No sort of the vocabulary: candidates are found by a scan with a threshold
-// and divided only where a filter cuts.
+// top_k, typical_p, top_p, min_p, XTC. No sort of the vocabulary: candidates are found by a scan with a
+// threshold and divided only where a filter cuts.
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -65,6 +65,8 @@ void keep_prefix(std::vector<T>& list, double wanted, Before before, Weight weig
 void Sampler::filter(const SamplingRow& row) {
   const float scale = 1.0f / row.temperature;
   const float top = vector_ops().max(scores_.data(), vocab_);
+  const bool xtc = excludes_top_choices(row);
+  bool nucleus = row.top_p < 1.0f;  // still to be applied
   listed_ = true;
   if (row.top_k > 0 && row.top_k < vocab_) {
     select_largest(row.top_k, candidates_);
@@ -73,7 +75,7 @@ void Sampler::filter(const SamplingRow& row) {
     }
   } else {
     const double total = vector_ops().exp_sum(scores_.data(), top, scale, vocab_, weights_.data());
-    if (row.typical_p >= 1.0f && row.top_p >= 1.0f) {
+    if (row.typical_p >= 1.0f && row.top_p >= 1.0f && !xtc) {
       // The largest weight is e^0 = 1, so min_p is the least weight kept.
       if (row.min_p > 0.0f) {
         for (float& w : weights_) w = w >= row.min_p ? w : 0.0f;
@@ -92,16 +94,16 @@ void Sampler::filter(const SamplingRow& row) {
         candidates_.push_back({static_cast<int32_t>(t), weight});
       }
     }
-    if (row.typical_p >= 1.0f) {
+    if (row.typical_p >= 1.0f && nucleus) {
       keep_prefix(candidates_, static_cast<double>(row.top_p) * total, heavier,
                   [](const Candidate& c) { return c.weight; });
-      if (row.min_p > 0.0f) keep_above(static_cast<double>(row.min_p));
-      return;
+      nucleus = false;
     }
   }
   if (row.typical_p < 1.0f) keep_typical(static_cast<double>(row.typical_p));
-  if (row.top_p < 1.0f) keep_nucleus(static_cast<double>(row.top_p));
+  if (nucleus) keep_nucleus(static_cast<double>(row.top_p));
   if (row.min_p > 0.0f) keep_above(static_cast<double>(row.min_p));
+  if (xtc) exclude_top_choices(static_cast<double>(row.xtc_threshold));
 }
 
 // The `count` largest scores above -inf, largest first, lowest id on a tie; weight is the score.
@@ -181,6 +183,20 @@ void Sampler::keep_above(double share_of_largest) {
   for (const Candidate& c : candidates_) largest = std::max(largest, c.weight);
   const double least = share_of_largest * static_cast<double>(largest);
   std::erase_if(candidates_, [&](const Candidate& c) { return static_cast<double>(c.weight) < least; });
+}
+
+void Sampler::exclude_top_choices(double threshold) {
+  const double least = threshold * total_weight(candidates_);
+  const auto is_top = [&](const Candidate& c) {
+    return c.weight > 0.0f && static_cast<double>(c.weight) >= least;
+  };
+  const Candidate* last = nullptr;  // the least likely of them
+  for (const Candidate& c : candidates_) {
+    if (is_top(c) && (last == nullptr || heavier(*last, c))) last = &c;
+  }
+  if (last == nullptr) return;
+  const int32_t kept = last->token;
+  std::erase_if(candidates_, [&](const Candidate& c) { return is_top(c) && c.token != kept; });
 }
 
 }  // namespace qwend::cpu

@@ -36,8 +36,8 @@ class RowSampler {
   QWEND_ROW_FN RowSampler(Block& block, const RowTask& task, const RowScratch& scratch)
       : block_(block), task_(task), row_(task.row), scratch_(scratch), view_(&task.edited) {}
 
-  // tops: room for num_logprobs entries from row.first_top on; logits in place of log-probabilities, in no
-  // order.
+  // tops: room for num_logprobs + num_logprob_tokens entries from row.first_top on; logits in place of
+  // log-probabilities, in no order.
   QWEND_ROW_FN DrawnRow draw(TokenLogprob* tops) {
     DrawnRow drawn;
     top_key_ = load_keys(task_.look.keys);
@@ -114,9 +114,12 @@ class RowSampler {
       const int32_t count = list_largest(block_, scratch_, *view_, top_key_, least_, row_.top_k);
       if (count <= kListed) return draw_from_list(block_, scratch_.list(), count, weighing_, row_, total);
     }
-    if (row_.top_k == 0 && !typical && !nucleus && row_.min_p <= 0.0f && sums_hold_) {
+    if (row_.top_k == 0 && !typical && !nucleus && row_.min_p <= 0.0f && row_.xtc_threshold < 0.0f &&
+        sums_hold_) {
       weigh_groups(task_.look.sums);
-      return draw_from_groups(block_, scratch_, *view_, weighing_, {{least_, INT32_MAX}, {}, 0.0, 0.0}, row_);
+      Kept all;
+      all.by_score.key = least_;
+      return draw_from_groups(block_, scratch_, *view_, weighing_, all, row_);
     }
     return draw_from_row(block_, scratch_, *view_, weighing_, row_, top_key_, least_, total);
   }
@@ -154,6 +157,10 @@ class RowSampler {
     drawn.log_sum = static_cast<float>(static_cast<double>(weighing_.top) + log(unfixed(total)));
     drawn.logit = finite_logit(view_->logits[drawn.token]);
     if (row_.num_logprobs > 0) drawn.num_top = write_largest(tops + row_.first_top);
+    block_.each(row_.num_logprob_tokens, [&](int32_t i) {
+      const int32_t token = row_.logprob_tokens[i];
+      tops[row_.first_top + drawn.num_top + i] = {token, finite_logit(view_->logits[token])};
+    });
   }
 
   // Returns how many there are.

@@ -34,6 +34,7 @@ QWEND_ROW_FN void build_edits(Block& block, const RowEdits& edits, const float* 
   const auto output = [&](int32_t i) {
     return i < edits.num_output ? edits.output[i] : drawn[edits.previous_row];
   };
+  const int32_t previous = edits.previous_row >= 0 ? drawn[edits.previous_row] : -1;
   const auto mark = [&](int32_t token) { block.bit_or(&bits[token / 32], 1u << (token % 32)); };
   const auto rank_of = [&](int32_t token) {
     const int32_t word = token / 32;
@@ -44,6 +45,9 @@ QWEND_ROW_FN void build_edits(Block& block, const RowEdits& edits, const float* 
 
   block.each(groups * kGroupWords, [&](int32_t w) { bits[w] = 0; });
   block.each(edits.num_bias, [&](int32_t i) { mark(edits.bias[i].token); });
+  block.each(edits.num_after, [&](int32_t i) {
+    if (edits.after[i].previous == previous) mark(edits.after[i].token);
+  });
   block.each(num_prompt, [&](int32_t i) { mark(edits.prompt[i]); });
   block.each(num_output, [&](int32_t i) { mark(output(i)); });
   const auto bits_in_group = [&](int32_t g) {
@@ -69,6 +73,11 @@ QWEND_ROW_FN void build_edits(Block& block, const RowEdits& edits, const float* 
     for (int32_t j = i; j < edits.num_bias && edits.bias[j].token == token; ++j) {
       value = bounded(value + edits.bias[j].bias);
     }
+  });
+  block.each(edits.num_after, [&](int32_t i) {  // no two of them for one token
+    if (edits.after[i].previous != previous) return;
+    float& value = edits.values[rank_of(edits.after[i].token)];
+    value = bounded(value + edits.after[i].bias);
   });
   block.each(num_prompt, [&](int32_t i) { block.bit_or(&edits.counts[rank_of(edits.prompt[i])], kSeen); });
   block.each(num_output, [&](int32_t i) {

@@ -77,6 +77,20 @@ QWEND_ROW_FN void keep_typical(Block& block, CandidateList& list, int32_t count,
              [&](int32_t i, int32_t j) { return key(i) != key(j) ? key(i) > key(j) : heavier(list, i, j); });
 }
 
+// Of the candidates that hold at least `threshold` of what is left, only the last stays.
+template <class Block>
+QWEND_ROW_FN void exclude_top_choices(Block& block, CandidateList& list, int32_t count, float threshold) {
+  const uint64_t least = share_of(threshold, listed_weight(block, list, count));
+  block.each(count, [&](int32_t i) {
+    bool excluded = false;
+    for (int32_t j = 0; j < count && list.amount[i] >= least; ++j) {
+      excluded |= list.amount[j] >= least && heavier(list, i, j);
+    }
+    list.next_amount[i] = excluded ? 0 : list.amount[i];
+  });
+  block.each(count, [&](int32_t i) { list.amount[i] = list.next_amount[i]; });
+}
+
 // total: the weight that top_p takes its share of; 0: the candidates'. -1 where no candidate has a weight.
 template <class Block>
 QWEND_ROW_CALL int32_t draw_from_list(Block block, CandidateList& list, int32_t count, Weighing weighing,
@@ -101,6 +115,7 @@ QWEND_ROW_CALL int32_t draw_from_list(Block block, CandidateList& list, int32_t 
       if (static_cast<double>(weighing.weight(list.score[i])) < least) list.amount[i] = 0;
     });
   }
+  if (row.xtc_threshold >= 0.0f) exclude_top_choices(block, list, count, row.xtc_threshold);
   const uint64_t at = target_of(row, listed_weight(block, list, count));
   const Crossing drawn = block.cross(
       count, [&](int32_t i) { return list.amount[i]; }, at);

@@ -31,14 +31,15 @@ struct BiasEntry {
 // Tokens whose scores differ from their logits. A bitmap says which, and a token's place among the set bits
 // where its score is: ranks[group] set bits lie before its group. Built by build_edits() (sampler_edits.h).
 struct RowEdits {
-  uint32_t* bits = nullptr;         // [groups * kGroupWords]; null: no token is edited
-  int32_t* ranks = nullptr;         // [groups]
-  float* values = nullptr;          // [edited tokens] their scores
-  uint32_t* counts = nullptr;       // [edited tokens] scratch
+  uint32_t* bits = nullptr;                // [groups * kGroupWords]; null: no token is edited
+  int32_t* ranks = nullptr;                // [groups]
+  float* values = nullptr;                 // [edited tokens] their scores
+  uint32_t* counts = nullptr;              // [edited tokens] scratch
+  const ConditionalBias* after = nullptr;  // see SamplingRow::bias_after
   const BiasEntry* bias = nullptr;  // ascending tokens; equal ones next to each other, applied in order
   const int32_t* prompt = nullptr;
   const int32_t* output = nullptr;
-  int32_t num_bias = 0, num_prompt = 0, num_output = 0;
+  int32_t num_after = 0, num_bias = 0, num_prompt = 0, num_output = 0;
   int32_t previous_row = -1;  // its draw ends the output
   float repetition = 1.0f, presence = 0.0f, frequency = 0.0f;
 };
@@ -48,12 +49,15 @@ struct DeviceRow {
   RowEdits edits;
   const uint32_t* allowed = nullptr;  // [groups * kGroupWords] or null: all
   const uint32_t* banned = nullptr;   // likewise or null: none
-  double uniform = 0.0;               // the row's random number
-  float scale = 1.0f;                 // 1 / temperature
+  const int32_t* logprob_tokens = nullptr;
+  double uniform = 0.0;  // the row's random number
+  float scale = 1.0f;    // 1 / temperature
   float top_p = 1.0f, min_p = 0.0f, typical_p = 1.0f;
+  float xtc_threshold = -1.0f;  // below 0: not in this draw
+  int32_t num_logprob_tokens = 0;
   int32_t top_k = 0;          // below the vocabulary; 0: off
   int32_t num_logprobs = -1;  // at most the vocabulary
-  int32_t first_top = 0;      // where its largest logits go
+  int32_t first_top = 0;      // where its largest logits go, and behind them those of logprob_tokens
   bool greedy = false;
   // Whether the sums of the groups' weights are wanted from the first look.
   QWEND_ROW_FN bool needs_sums() const { return !greedy && top_k == 0 && typical_p >= 1.0f; }

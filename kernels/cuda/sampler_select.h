@@ -124,11 +124,12 @@ struct Kept {
   Cut typical;  // key 0: no such filter
   double mean_exponent = 0.0;
   double least_weight = 0.0;
+  Cut excluded{UINT32_MAX, INT32_MAX};  // what XTC drops; no score has this key
   QWEND_ROW_FN uint32_t key(Order order, const Weighing& weighing, float score) const {
     return order == Order::Score ? score_key(score) : typical_key(weighing.exponent(score), mean_exponent);
   }
   QWEND_ROW_FN uint64_t amount(Amount what, const Weighing& weighing, int32_t token, float score) const {
-    if (!by_score.keeps(score_key(score), token)) return 0;
+    if (!by_score.keeps(score_key(score), token) || excluded.keeps(score_key(score), token)) return 0;
     if (what == Amount::One) return 1;
     if (typical.key != 0 && !typical.keeps(key(Order::Typical, weighing, score), token)) return 0;
     const auto w = static_cast<double>(weighing.weight(score));
@@ -222,13 +223,34 @@ QWEND_ROW_CALL int32_t draw_from_groups(Block block, RowScratch scratch, const S
   return token.index < 0 ? -1 : group.index * kGroup + token.index;
 }
 
+// All tokens that hold at least `threshold` of what is kept, but the last of them.
+template <class Block>
+QWEND_ROW_CALL Cut top_choices(Block block, RowScratch scratch, const ScoreView& view, Weighing weighing,
+                               const Kept& kept, float threshold) {
+  const auto weight = [&](int32_t token, float score) {
+    return kept.amount(Amount::Weight, weighing, token, score);
+  };
+  const uint32_t from = kept.by_score.key;
+  const uint64_t least = share_of(threshold, block.sum_scores(view, scratch.keys(), from, weight));
+  const uint32_t lowest = block.largest_score(view, scratch.keys(), from, [&](int32_t token, float score) {
+    return weight(token, score) >= least ? ~score_key(score) : 0u;
+  });
+  if (lowest == 0) return {UINT32_MAX, INT32_MAX};  // there are none
+  const uint32_t end = block.largest_score(view, scratch.keys(), from, [&](int32_t token, float score) {
+    const bool last = score_key(score) == ~lowest && weight(token, score) >= least;
+    return last ? static_cast<uint32_t>(token) + 1u : 0u;
+  });
+  return {~lowest, static_cast<int32_t>(end) - 2};
+}
+
 // total: the weight that top_p takes its share of; 0: what the filters before it leave. Scores below `least`
 // have no weight, or are known not to be kept. -1 as above.
 template <class Block>
 QWEND_ROW_CALL int32_t draw_from_row(Block block, RowScratch scratch, const ScoreView& view,
                                      Weighing weighing, const DeviceRow& row, uint32_t top_key,
                                      uint32_t least, uint64_t total) {
-  Kept kept{{least, INT32_MAX}, {}, 0.0, 0.0};
+  Kept kept;
+  kept.by_score.key = least;
   const auto kept_weight = [&](int32_t token, float score) {
     return kept.amount(Amount::Weight, weighing, token, score);
   };
@@ -264,6 +286,9 @@ QWEND_ROW_CALL int32_t draw_from_row(Block block, RowScratch scratch, const Scor
       });
     }
     kept.least_weight = weighing.least(row.min_p, largest);
+  }
+  if (row.xtc_threshold >= 0.0f) {
+    kept.excluded = top_choices(block, scratch, view, weighing, kept, row.xtc_threshold);
   }
   block.group_sums(view, scratch.keys(), kept.by_score.key, kept_weight, scratch.sums());
   return draw_from_groups(block, scratch, view, weighing, kept, row);

@@ -38,13 +38,15 @@ class StepStaging {
     for (size_t i = 0; i < rows.size(); ++i) {
       const SamplingRow& row = rows[i];
       row_bitmaps_.push_back({mask_index(row), bans_index(row)});
-      num_tops_ += static_cast<size_t>(std::clamp(row.num_logprobs, 0, vocab_));
+      num_tops_ += num_tops_of(row);
+      lists += padded(logprob_tokens_of(row).size_bytes());
       if (!edits_scores(row)) continue;
       edited_.push_back(static_cast<int32_t>(i));
       const History history = penalised_history(row);
       const size_t tokens = history.prompt.size() + history.output.size();
-      lists += padded(row.logit_bias.size() * sizeof(BiasEntry)) + padded(tokens * sizeof(int32_t));
-      edited_tokens += row.logit_bias.size() + tokens + 1;
+      lists += padded(row.logit_bias.size() * sizeof(BiasEntry)) + padded(tokens * sizeof(int32_t)) +
+               padded(row.bias_after.size_bytes());
+      edited_tokens += num_edited_tokens(row, history);
     }
     upload_bytes_ = padded(rows.size() * sizeof(DeviceRow)) + padded(edited_.size() * sizeof(int32_t)) +
                     lists + bitmaps_.size() * padded(words_ * sizeof(uint32_t));
@@ -73,7 +75,12 @@ class StepStaging {
     for (size_t i = 0; i < rows.size(); ++i) {
       out[i] = settings(rows[i]);
       out[i].first_top = first_top;
-      first_top += std::max(out[i].num_logprobs, 0);
+      first_top += static_cast<int32_t>(num_tops_of(rows[i]));
+      const std::span<const int32_t> asked = logprob_tokens_of(rows[i]);
+      const auto place = take<int32_t>(asked.size());
+      copy_tokens(asked, place.host);
+      out[i].logprob_tokens = place.device;
+      out[i].num_logprob_tokens = static_cast<int32_t>(asked.size());
       if (row_bitmaps_[i].mask >= 0)
         out[i].allowed = bitmaps_[static_cast<size_t>(row_bitmaps_[i].mask)].device;
       if (row_bitmaps_[i].bans >= 0)
@@ -119,6 +126,12 @@ class StepStaging {
     return place;
   }
 
+  static std::span<const int32_t> logprob_tokens_of(const SamplingRow& row) {
+    return row.num_logprobs >= 0 ? row.logprob_tokens : std::span<const int32_t>();
+  }
+  size_t num_tops_of(const SamplingRow& row) const {
+    return static_cast<size_t>(std::clamp(row.num_logprobs, 0, vocab_)) + logprob_tokens_of(row).size();
+  }
   static History penalised_history(const SamplingRow& row) {
     const bool repetition = row.repetition_penalty != 1.0f;
     if (!repetition && row.presence_penalty == 0.0f && row.frequency_penalty == 0.0f) return {};
@@ -127,9 +140,15 @@ class StepStaging {
     return history;
   }
   static bool edits_scores(const SamplingRow& row) {
-    if (!row.logit_bias.empty()) return true;
+    CHECK(row.bias_after.empty() || row.previous_row >= 0);
+    if (!row.logit_bias.empty() || !row.bias_after.empty()) return true;
     const History history = penalised_history(row);
     return history.any && (!history.prompt.empty() || !history.output.empty() || row.previous_row >= 0);
+  }
+
+  // At most; the one more is what the step before drew.
+  static size_t num_edited_tokens(const SamplingRow& row, const History& history) {
+    return row.logit_bias.size() + row.bias_after.size() + history.prompt.size() + history.output.size() + 1;
   }
 
   int32_t mask_index(const SamplingRow& row) {
@@ -183,6 +202,7 @@ class StepStaging {
     out.top_p = row.top_p;
     out.min_p = row.min_p;
     out.typical_p = row.typical_p;
+    if (cpu::excludes_top_choices(row)) out.xtc_threshold = row.xtc_threshold;
     out.uniform = uniform_at(row.seed, row.position);
     out.num_logprobs = std::min(row.num_logprobs, vocab_);
     return out;
@@ -209,13 +229,18 @@ class StepStaging {
     edits.output = tokens.device + edits.num_prompt;
     copy_tokens(history.prompt, tokens.host);
     copy_tokens(history.output, tokens.host + edits.num_prompt);
+    const auto after = take<ConditionalBias>(row.bias_after.size());
+    edits.after = after.device;
+    edits.num_after = static_cast<int32_t>(row.bias_after.size());
+    std::copy(row.bias_after.begin(), row.bias_after.end(), after.host);
+    for (const ConditionalBias& entry : row.bias_after) CHECK(entry.token >= 0 && entry.token < vocab_);
+    if (history.any || edits.num_after > 0) edits.previous_row = row.previous_row;
     if (history.any) {
-      edits.previous_row = row.previous_row;
       edits.repetition = row.repetition_penalty;
       edits.presence = row.presence_penalty;
       edits.frequency = row.frequency_penalty;
     }
-    const size_t edited = row.logit_bias.size() + history.prompt.size() + history.output.size() + 1;
+    const size_t edited = num_edited_tokens(row, history);
     edits.values = take_scratch<float>(edited);
     edits.counts = take_scratch<uint32_t>(edited);
     return edits;
@@ -255,6 +280,13 @@ inline SampledToken sampled_token(const DeviceRow& row, const DrawnRow& drawn, c
   std::sort(result.top.begin(), result.top.end(), [](const TokenLogprob& a, const TokenLogprob& b) {
     return a.logprob != b.logprob ? a.logprob > b.logprob : a.token < b.token;
   });
+  for (int32_t i = 0; i < row.num_logprob_tokens; ++i) {
+    const TokenLogprob& asked = tops[row.first_top + drawn.num_top + i];
+    const auto is_asked = [&](const TokenLogprob& top) { return top.token == asked.token; };
+    if (std::none_of(result.top.begin(), result.top.begin() + drawn.num_top, is_asked)) {
+      result.top.push_back(asked);
+    }
+  }
   for (TokenLogprob& top : result.top) top.logprob -= drawn.log_sum;
   return result;
 }

@@ -89,8 +89,8 @@ void compare(cpu::Sampler& reference, const std::vector<SamplingCase>& cases,
     INFO("row " << i << " temperature " << row.temperature << " top_k " << row.top_k << " top_p " << row.top_p
                 << " typical_p " << row.typical_p << " min_p " << row.min_p << " bans "
                 << row.banned_tokens.size() << " mask " << row.allowed_mask.size() << " bias "
-                << row.logit_bias.size() << " history " << row.output_tokens.size() << " logprobs "
-                << row.num_logprobs);
+                << row.logit_bias.size() << " xtc " << row.xtc_probability << '/' << row.xtc_threshold
+                << " history " << row.output_tokens.size() << " logprobs " << row.num_logprobs);
     REQUIRE(got[i].token >= 0);
     REQUIRE(got[i].token < static_cast<int32_t>(cases[i].logits.size()));
     const DrawMatch match = match_draw(reference, cases[i].logits, row, expected[i].token, got[i].token);
@@ -200,9 +200,12 @@ TEST_CASE("two steps in flight: a step penalises what the one before drew", "[cu
     source.add_penalties(second.back());
     second.back().row.presence_penalty = 3.0f;
     second.back().row.temperature = i % 2 == 0 ? 0.0f : 0.5f;
-    second.back().row.previous_row =
-        static_cast<int32_t>((i * 7 + 3) % kRows);             // not the row of the same index
-    second.back().logits = first[(i * 7 + 3) % kRows].logits;  // likely to draw the penalised token again
+    const size_t before = (i * 7 + 3) % kRows;  // not the row of the same index
+    second.back().row.previous_row = static_cast<int32_t>(before);
+    second.back().logits = first[before].logits;  // likely to draw the penalised token again
+    first[before].point();
+    // Greedy rows are sure to meet the condition; of the others, some.
+    source.add_bias_after(second.back(), reference.sample(first[before].logits, first[before].row).token);
   }
   Tally tally;
   for (int round = 0; round < 3; ++round) {
@@ -213,8 +216,12 @@ TEST_CASE("two steps in flight: a step penalises what the one before drew", "[cu
     std::vector<SampledToken> expected;
     std::vector<SamplingCase> seen = second;
     for (size_t i = 0; i < kRows; ++i) {
-      seen[i].output.push_back(a[static_cast<size_t>(second[i].row.previous_row)].token);
+      const int32_t previous = a[static_cast<size_t>(second[i].row.previous_row)].token;
+      seen[i].output.push_back(previous);
       seen[i].row.previous_row = -1;
+      for (const ConditionalBias& entry : seen[i].after)
+        if (entry.previous == previous) seen[i].bias.emplace_back(entry.token, entry.bias);
+      seen[i].after.clear();
       seen[i].point();
       expected.push_back(reference.sample(seen[i].logits, seen[i].row));
     }
@@ -308,7 +315,7 @@ TEST_CASE("speed of sampling", "[.speed][cuda][sampler]") {
     const char* name;
     SamplingRow row;
   };
-  std::vector<Kind> kinds(7);
+  std::vector<Kind> kinds(9);
   kinds[0].name = "greedy";
   kinds[0].row.temperature = 0.0f;
   kinds[1].name = "top_k 20, top_p 0.8";
@@ -322,6 +329,10 @@ TEST_CASE("speed of sampling", "[.speed][cuda][sampler]") {
   kinds[5].row.top_k = 20, kinds[5].row.num_logprobs = 20;
   kinds[6].name = "top_k 20, 1,000 tokens penalised";
   kinds[6].row.top_k = 20, kinds[6].row.repetition_penalty = 1.1f, kinds[6].row.prompt_tokens = history;
+  kinds[7].name = "top_k 20, XTC";
+  kinds[7].row.top_k = 20, kinds[7].row.xtc_probability = 1.0f;
+  kinds[8].name = "XTC alone";
+  kinds[8].row.xtc_probability = 1.0f;
   for (Kind& kind : kinds) {
     kind.row.banned_tokens = padding;
     for (const size_t rows : {size_t{1}, size_t{8}, size_t{64}, size_t{256}}) {

@@ -193,6 +193,34 @@ TEST_CASE("the token that the step before drew joins the output", "[kernels][dev
   }
 }
 
+TEST_CASE("a bias that hangs on what the step before drew", "[kernels][device_sampler]") {
+  SamplingCases cases(1000, 10);
+  HostSampler device(1000);
+  cpu::Sampler reference(1000);
+  int changed = 0;
+  for (int i = 0; i < 100; ++i) {
+    SamplingCase c = cases.plain();
+    if (i % 3 == 0) cases.add_penalties(c);
+    if (i % 5 == 0) cases.add_bias(c);
+    c.row.temperature = i % 2 == 0 ? 0.0f : 1.0f;
+    const std::vector<int32_t> drawn{3, cases.id(), 7};
+    SamplingCase seen = c;
+    cases.add_bias_after(c, drawn[1]);
+    c.row.previous_row = 1;
+    c.point();
+    seen.output.push_back(drawn[1]);
+    seen.point();
+    const int32_t plain = reference.sample(seen.logits, seen.row).token;
+    for (const ConditionalBias& entry : c.after)
+      if (entry.previous == drawn[1]) seen.bias.emplace_back(entry.token, entry.bias);
+    seen.point();
+    const int32_t token = device.sample(c.logits, c.row, drawn).token;
+    CHECK(token == reference.sample(seen.logits, seen.row).token);
+    changed += token != plain;
+  }
+  CHECK(changed > 30);
+}
+
 TEST_CASE("a step's shared lists are packed once", "[kernels][device_sampler]") {
   const std::vector<int32_t> bans(271, 12), same_bans = bans, others{5};
   const std::vector<uint64_t> mask(2374, 1);

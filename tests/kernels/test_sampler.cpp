@@ -95,6 +95,15 @@ std::vector<double> distribution_by_definition(const std::vector<float>& logits,
   const double best = *std::max_element(p.begin(), p.end());
   for (double& x : p) x = x >= static_cast<double>(row.min_p) * best ? x : 0.0;
   renormalise(p);
+  if (excludes_top_choices(row)) {
+    std::vector<int32_t> order = ordered(p.size(), likelier);
+    std::erase_if(order, [&](int32_t t) {
+      return p[static_cast<size_t>(t)] == 0.0 ||
+             p[static_cast<size_t>(t)] < static_cast<double>(row.xtc_threshold);
+    });
+    for (size_t i = 0; i + 1 < order.size(); ++i) p[static_cast<size_t>(order[i])] = 0.0;
+    renormalise(p);
+  }
   return p;
 }
 
@@ -130,7 +139,16 @@ void check_distribution(const std::vector<float>& logits, const SamplingRow& row
 // above its mean. Tokens expected less than 5 times count as one.
 double chi_square_excess(const std::vector<float>& logits, SamplingRow row, int draws) {
   Sampler sampler(static_cast<int64_t>(logits.size()));
-  const std::vector<double> expected = distribution_by_definition(logits, row);
+  std::vector<double> expected = distribution_by_definition(logits, row);
+  if (row.xtc_probability > 0.0f) {  // a mixture of draws with and without
+    SamplingRow never = row, always = row;
+    never.xtc_probability = 0.0f, always.xtc_probability = 1.0f;
+    expected = distribution_by_definition(logits, never);
+    const std::vector<double> without_top = distribution_by_definition(logits, always);
+    const auto share = static_cast<double>(row.xtc_probability);
+    for (size_t t = 0; t < expected.size(); ++t)
+      expected[t] = share * without_top[t] + (1.0 - share) * expected[t];
+  }
   std::vector<int> counts(logits.size(), 0);
   for (row.position = 0; row.position < draws; ++row.position) {
     ++counts[static_cast<size_t>(sampler.sample(logits, row).token)];
@@ -182,6 +200,9 @@ TEST_CASE("every filter keeps what its definition keeps", "[kernels][sampler]") 
     row.top_p = pick(1, 1, 0.01f, 0.5f, 0.95f, 0.999f);
     row.typical_p = pick(1, 1, 1, 0.2f, 0.9f);
     row.min_p = pick(0, 0, 0.001f, 0.1f, 1);
+    row.xtc_probability = pick(0, 0, 0.5f, 1);
+    row.xtc_threshold = pick(0.001f, 0.03f, 0.1f, 0.6f);
+    row.seed = round;
     row.repetition_penalty = pick(1, 1, 1.3f, 0.8f);
     row.presence_penalty = pick(0, 0, 1.5f, -1);
     row.frequency_penalty = pick(0, 0, 0.4f);
@@ -225,13 +246,15 @@ TEST_CASE("a real vocabulary: filters and draws", "[kernels][sampler]") {
 
 TEST_CASE("draws follow the distribution", "[kernels][sampler]") {
   const std::vector<float> logits = random_logits(300, 11, 1.5f);
-  std::vector<SamplingRow> rows(7);
+  std::vector<SamplingRow> rows(9);
   rows[1].temperature = 0.5f;
   rows[2].top_k = 12;
   rows[3].top_p = 0.7f;
   rows[4].min_p = 0.2f;
   rows[5].typical_p = 0.6f;
   rows[6].top_k = 50, rows[6].top_p = 0.9f, rows[6].temperature = 1.3f;
+  rows[7].xtc_probability = 0.4f, rows[7].xtc_threshold = 0.02f;
+  rows[8].xtc_probability = 1.0f, rows[8].xtc_threshold = 0.05f, rows[8].top_p = 0.8f;
   for (size_t i = 0; i < rows.size(); ++i) {
     rows[i].seed = 1000 + i;
     INFO("row " << i);
@@ -347,6 +370,44 @@ TEST_CASE("the largest scores, by lowest id on a tie, for any count", "[kernels]
       }
     }
   }
+}
+
+TEST_CASE("XTC leaves the least likely of the top choices", "[kernels][sampler]") {
+  std::vector<float> logits(50, -20.0f);
+  logits[7] = 3.0f, logits[30] = 2.5f, logits[12] = logits[40] = 2.0f, logits[3] = -1.0f;
+  Sampler sampler(50);
+  SamplingRow row;
+  row.xtc_probability = 1.0f;
+  row.xtc_threshold = 0.1f;
+  for (row.position = 0; row.position < 200; ++row.position) {
+    const int32_t token = sampler.sample(logits, row).token;
+    CHECK((token == 40 || token == 3));  // 40 ties with 12: the highest id stays
+  }
+  row.xtc_threshold = 0.6f;  // no two tokens can hold that much
+  CHECK(sampler.distribution(logits, row).size() == 50);
+  row.temperature = 0.0f;
+  row.xtc_threshold = 0.0f;
+  CHECK(sampler.sample(logits, row).token == 7);  // greedy stays greedy
+}
+
+TEST_CASE("log-probabilities of tokens that were asked for", "[kernels][sampler]") {
+  const std::vector<float> logits = random_logits(500, 21);
+  Sampler sampler(500);
+  SamplingRow row;
+  row.num_logprobs = 500;
+  std::vector<float> all(500);
+  for (const TokenLogprob& top : sampler.sample(logits, row).top)
+    all[static_cast<size_t>(top.token)] = top.logprob;
+  const int32_t best = static_cast<int32_t>(std::max_element(all.begin(), all.end()) - all.begin());
+  const std::vector<int32_t> asked{499, best, 0};
+  row.logprob_tokens = asked;
+  row.num_logprobs = 2;
+  const SampledToken drawn = sampler.sample(logits, row);
+  REQUIRE(drawn.top.size() == 4);
+  CHECK(drawn.top[0].token == best);  // once
+  CHECK(drawn.top[2].token == 499);
+  CHECK(drawn.top[3].token == 0);
+  for (const TokenLogprob& top : drawn.top) CHECK(top.logprob == all[static_cast<size_t>(top.token)]);
 }
 
 TEST_CASE("logits that are not finite", "[kernels][sampler]") {

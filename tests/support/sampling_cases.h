@@ -1,5 +1,6 @@
 // Logits and sampling rows with every setting, alone and combined.
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -12,7 +13,8 @@ namespace qwend::test {
 // A row and what it points to. Move it, and the spans stay valid.
 struct SamplingCase {
   std::vector<float> logits;
-  std::vector<int32_t> prompt, output, banned;
+  std::vector<int32_t> prompt, output, banned, logprob_tokens;
+  std::vector<ConditionalBias> after;
   std::vector<std::pair<int32_t, float>> bias;
   std::vector<uint64_t> mask;
   SamplingRow row;
@@ -23,6 +25,8 @@ struct SamplingCase {
     row.banned_tokens = banned;
     row.logit_bias = bias;
     row.allowed_mask = mask;
+    row.logprob_tokens = logprob_tokens;
+    row.bias_after = after;
   }
 };
 
@@ -64,6 +68,11 @@ class SamplingCases {
     if (chance(3)) add_bans(c);
     if (chance(5)) add_mask(c);
     if (chance(4)) c.row.num_logprobs = static_cast<int32_t>(pick(0, 1, 5, 20, 20, 600));
+    if (chance(3)) add_logprob_tokens(c);
+    if (chance(3)) {
+      c.row.xtc_probability = pick(0.5f, 1);
+      c.row.xtc_threshold = pick(0, 0.013f, 0.11f, 0.3f, 0.7f);  // no share of equal logits
+    }
     return c;
   }
   SamplingCase plain() {
@@ -84,6 +93,24 @@ class SamplingCases {
   void add_bias(SamplingCase& c) {
     for (int i = 0; i < 6; ++i) c.bias.emplace_back(id(), pick(-100, 5, 0.5f, 100));
     c.bias.push_back(c.bias[2]);
+  }
+  void add_logprob_tokens(SamplingCase& c) {
+    for (size_t t = token(), step = 1 + vocab_ / 7; t < vocab_; t += step) {
+      c.logprob_tokens.push_back(static_cast<int32_t>(t));
+    }
+  }
+  // For `previous` and for other tokens.
+  void add_bias_after(SamplingCase& c, int32_t previous) {
+    const auto add = [&](int32_t before, int32_t token, float bias) {
+      const auto same = [&](const ConditionalBias& e) { return e.previous == before && e.token == token; };
+      if (std::none_of(c.after.begin(), c.after.end(), same)) c.after.push_back({before, token, bias});
+    };
+    for (int i = 0; i < 8; ++i) {
+      const int32_t best =
+          static_cast<int32_t>(std::max_element(c.logits.begin(), c.logits.end()) - c.logits.begin());
+      add(previous, i == 0 ? best : id(), pick(-4, -100, 3));
+      add(id(), i == 0 ? best : id(), -1e30f);
+    }
   }
   void add_bans(SamplingCase& c) {
     if (vocab_ < 4) return;
