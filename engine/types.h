@@ -15,18 +15,46 @@ namespace qwend {
 using RequestId = uint64_t;
 using Clock = std::chrono::steady_clock;
 
+struct DryParams {          // engine/run/history_bias.h
+  float multiplier = 0.0f;  // 0: off
+  float base = 1.75f;
+  int32_t allowed_length = 2;  // > 0
+  int32_t last_n = -1;         // tokens that are looked at; -1: all
+  std::vector<std::string> breakers = {"\n", ":", "\"", "*"};
+  bool active() const { return multiplier != 0.0f && last_n != 0; }
+};
+
 struct SamplingParams {
   float temperature = 1.0f;
   int32_t top_k = 0;
   float top_p = 1.0f;
   float min_p = 0.0f;
   float typical_p = 1.0f;
+  float xtc_probability = 0.0f;
+  float xtc_threshold = 0.1f;
   float repetition_penalty = 1.0f;
   float presence_penalty = 0.0f;
   float frequency_penalty = 0.0f;
+  DryParams dry;
   std::optional<uint64_t> seed;  // none: the engine draws one per request
   std::vector<std::pair<int32_t, float>> logit_bias;
-  int32_t num_logprobs = -1;  // -1 none, k: top k
+  std::vector<std::vector<int32_t>> bad_words;  // token sequences that the output must not contain
+  std::vector<int32_t> allowed_tokens;          // empty: all
+  int32_t num_logprobs = -1;                    // -1 none, k: top k
+  std::vector<int32_t> logprob_tokens;          // joined to the top k
+};
+
+struct RepetitionLimit {    // the end has come once min_count times the same pattern stand at the end
+  int32_t max_pattern = 0;  // tokens; 0: off
+  int32_t min_pattern = 1;
+  int32_t min_count = 2;
+};
+
+struct ThinkingLimit {
+  int32_t max_tokens = 0;         // in the block
+  int32_t open = -1, close = -1;  // the tokens around it; open -1: cannot be opened
+  bool inside = false;          // the prompt ends in an open block. Otherwise only the first token opens one
+  std::vector<int32_t> ending;  // what ends it by force; not empty
 };
 
 struct StopCriteria {
@@ -37,13 +65,15 @@ struct StopCriteria {
   std::vector<int32_t> stop_token_ids;  // besides the model's own
   std::vector<std::string> stop;        // strings
   bool include_stop_in_output = false;
+  RepetitionLimit repetition;
 };
 
 struct GenerationRequest {
   std::vector<int32_t> prompt;  // >= 1 token, all in [0, vocab)
   SamplingParams sampling;
   StopCriteria stop;
-  int32_t n = 1;                     // sequences; they share the prompt's blocks
+  int32_t n = 1;  // sequences; they share the prompt's blocks
+  std::optional<ThinkingLimit> thinking;
   bool keep_control_tokens = false;  // show control tokens as text
   bool pooled = false;  // the last prompt token's hidden state is wanted, and nothing else: n 1, max_tokens 0
   int32_t prompt_logprobs = -1;  // >= 0: log-probability of each prompt token and the top k (echo)
@@ -56,7 +86,7 @@ struct GenerationRequest {
 
 enum class FinishReason : uint8_t {
   None,    // still running
-  Stop,    // end-of-sequence token or stop string
+  Stop,    // end-of-sequence token, stop string or repetition
   Length,  // max_tokens or the context is full
   Cancelled,
   Deadline,      // total deadline passed while running: tokens so far stand
@@ -95,10 +125,9 @@ struct OutputDelta {
   std::string error;               // message when finish == Error
   std::vector<float> hidden;       // [D] with the last delta of a pooled request: after the final norm
   Clock::time_point published_at;  // when the engine handed it out, at the end of its step
-  // With the last delta of the request (all n sequences finished):
-  bool last = false;
-  Usage usage;
-  Timings timings;
+  bool last = false;               // of the request: all n sequences have finished
+  Usage usage;                     // of the request so far; complete with its last delta
+  Timings timings;                 // likewise
 };
 
 enum class ModelTask : uint8_t {

@@ -29,6 +29,13 @@ ActiveRequest::ActiveRequest(RequestId id_, GenerationRequest params_, uint64_t 
     sequence.prompt = params.prompt;
     sequence.max_output_tokens = outputs[i].max_tokens();
   }
+  if (HistoryBias::wanted(params.sampling)) history.assign(params.n, HistoryBias(tokenizer, params.sampling));
+  if (params.thinking) thinking.assign(params.n, ThinkingBudget(*params.thinking));
+  for (const int32_t token : params.sampling.allowed_tokens) {
+    const auto word = static_cast<size_t>(token / 64);
+    if (word >= allowed_mask.size()) allowed_mask.resize(word + 1);
+    allowed_mask[word] |= uint64_t{1} << (token % 64);
+  }
   usage.prompt_tokens = static_cast<int32_t>(params.prompt.size());
   if (params.prompt_logprobs >= 0) prompt_logprobs.push_back({params.prompt.front(), 0.0f, {}});
 }

@@ -6,7 +6,9 @@
 #include <vector>
 
 #include "engine/output_stream.h"
+#include "engine/run/history_bias.h"
 #include "engine/run/output_processor.h"
+#include "engine/run/thinking_budget.h"
 #include "engine/schedule/sequence.h"
 #include "engine/types.h"
 
@@ -57,6 +59,10 @@ struct ActiveRequest {
   int32_t num_unfinished;                    // sequences
   std::vector<TokenOutput> prompt_logprobs;  // filled as the prompt is computed, when asked for
   std::vector<float> hidden;                 // of a pooled request, once its prompt has been launched
+  std::vector<HistoryBias> history;          // [n] or empty: not wanted
+  std::vector<ThinkingBudget> thinking;      // [n] or empty: no limit
+  std::vector<uint64_t> allowed_mask;        // one bit a token; empty: all
+  std::vector<int32_t> banned;               // tokens never drawn; empty: those that nobody draws
   std::vector<int32_t> banned_below_min;  // tokens never drawn before min_tokens; empty when min_tokens is 0
   Usage usage;
   Ticket queued, in_flight;  // queued ends with the first step; in_flight with the request

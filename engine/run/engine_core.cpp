@@ -35,20 +35,28 @@ EngineCore::EngineCore(const EngineConfig& config, StepExecutor& executor, const
 
 void EngineCore::add(std::unique_ptr<ActiveRequest> request) {
   ActiveRequest& r = *request;
-  if (r.params.stop.min_tokens > 0) {
-    const StopCriteria& stop = r.params.stop;
-    r.banned_below_min = never_drawn_;
-    auto ban = [&](auto tokens) {
-      r.banned_below_min.insert(r.banned_below_min.end(), tokens.begin(), tokens.end());
-    };
-    if (!stop.ignore_eos) ban(tokenizer_.stop_tokens());
-    ban(std::span(stop.stop_token_ids));
-  }
+  note_bans(r);
   if (!prefix_cache_) {
     for (Sequence& sequence : r.sequences) sequence.domain.private_to = r.id;
   }
   requests_.emplace(r.id, std::move(request));
   scheduler_.add(r.sequences.front());  // the others follow once the prompt they share has been computed
+}
+
+void EngineCore::note_bans(ActiveRequest& r) {
+  for (const std::vector<int32_t>& word : r.params.sampling.bad_words) {
+    if (word.size() != 1) continue;
+    if (r.banned.empty()) r.banned = never_drawn_;
+    r.banned.push_back(word.front());
+  }
+  const StopCriteria& stop = r.params.stop;
+  if (stop.min_tokens == 0) return;
+  r.banned_below_min = r.banned.empty() ? never_drawn_ : r.banned;
+  auto ban = [&](auto tokens) {
+    r.banned_below_min.insert(r.banned_below_min.end(), tokens.begin(), tokens.end());
+  };
+  if (!stop.ignore_eos) ban(tokenizer_.stop_tokens());
+  ban(std::span(stop.stop_token_ids));
 }
 
 void EngineCore::cancel(RequestId id) {
@@ -127,9 +135,12 @@ void EngineCore::note_targets(Step& step) {
     if (is_prompt_logprob) {
       sequence->num_prompt_logits = position + 1;
     } else {
+      const auto& thinking = sequence->request->thinking;
+      step.needs_sync |=
+          sequence->needs_sync ||
+          (!thinking.empty() && thinking[sequence->index].decides(sequence->num_pending_tokens));
       ++sequence->num_pending_tokens;
       sequence->pending_row = static_cast<int32_t>(row);
-      step.needs_sync |= sequence->needs_sync;
     }
   }
 }
@@ -205,6 +216,7 @@ void EngineCore::add_token(Sequence& sequence, SampledToken sampled) {
   const int32_t token = sampled.token;
   ++request.usage.completion_tokens;
   ++counters_.generation_tokens;
+  if (!request.thinking.empty()) request.thinking[sequence.index].push(token);
   OutputDelta delta = request.outputs[sequence.index].push(std::move(sampled));
   if (delta.finish == FinishReason::None) {
     scheduler_.append(sequence, token);
@@ -248,11 +260,9 @@ void EngineCore::emit(ActiveRequest& request, int32_t index, OutputDelta delta) 
   if (index == 0 && request.prompt_computed())
     delta.prompt_logprobs = std::exchange(request.prompt_logprobs, {});
   if (request.prompt_computed()) delta.hidden = std::move(request.hidden);
-  if (request.num_unfinished == 0) {
-    delta.last = true;
-    delta.usage = request.usage;
-    delta.timings = request.timings(Clock::now());
-  }
+  delta.last = request.num_unfinished == 0;
+  delta.usage = request.usage;
+  delta.timings = request.timings(Clock::now());
   outbox_.emplace_back(request.stream, std::move(delta));
   if (request.num_unfinished > 0) return;
   const auto found = requests_.find(request.id);

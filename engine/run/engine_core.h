@@ -55,6 +55,7 @@ class EngineCore {
     std::vector<std::unique_ptr<ActiveRequest>> ended = {};
   };
 
+  void note_bans(ActiveRequest& request);
   bool launch();  // false when there is nothing to schedule
   void note_start(const Schedule& schedule, Clock::time_point now);
   void note_targets(Step& step);

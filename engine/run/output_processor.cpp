@@ -13,6 +13,7 @@ OutputProcessor::OutputProcessor(const Tokenizer& tokenizer, const GenerationReq
           std::min(request.stop.max_tokens, max_model_len - static_cast<int32_t>(request.prompt.size()))),
       detokenizer_(tokenizer, request.keep_control_tokens) {
   if (!request.stop.stop.empty()) matcher_.emplace(request.stop.stop);
+  if (request.stop.repetition.max_pattern > 0) repetition_.emplace(request.stop.repetition);
 }
 
 bool OutputProcessor::is_stop_token(int32_t token) const {
@@ -26,14 +27,16 @@ OutputDelta OutputProcessor::push(SampledToken sampled) {
   ++num_tokens_;
   OutputDelta delta;
   const bool ends = is_stop_token(sampled.token);
+  const bool repeats = repetition_ && repetition_->push(sampled.token);
   if (!ends || request_->stop.include_stop_in_output) {
     delta.tokens.push_back({sampled.token, sampled.logprob, std::move(sampled.top)});
     add_text(detokenizer_.push(sampled.token), delta);
   }
   if (delta.finish != FinishReason::None) return delta;  // a stop string
-  if (ends || num_tokens_ >= max_tokens_) {
+  if (ends || repeats || num_tokens_ >= max_tokens_) {
     flush(delta);
-    if (delta.finish == FinishReason::None) delta.finish = ends ? FinishReason::Stop : FinishReason::Length;
+    const bool stops = ends || repeats;
+    if (delta.finish == FinishReason::None) delta.finish = stops ? FinishReason::Stop : FinishReason::Length;
   }
   return delta;
 }

@@ -2,6 +2,7 @@
 #pragma once
 #include <optional>
 
+#include "engine/run/repetition_detector.h"
 #include "engine/text/detokenizer.h"
 #include "engine/text/stop_matcher.h"
 #include "engine/text/tokenizer.h"
@@ -31,7 +32,8 @@ class OutputProcessor {
   const GenerationRequest* request_;
   int32_t max_tokens_;  // the request's, or what the context leaves
   Detokenizer detokenizer_;
-  std::optional<StopMatcher> matcher_;  // none without stop strings
+  std::optional<StopMatcher> matcher_;            // none without stop strings
+  std::optional<RepetitionDetector> repetition_;  // none where it is off
   int32_t num_tokens_ = 0;
 };
 

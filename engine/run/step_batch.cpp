@@ -29,14 +29,17 @@ void StepBatch::build(const Schedule& schedule) {
                       block_tables_.begin() + s * block_table_stride_);
   }
 
-  forced_.assign(targets_.size(), {0, 0.0f});  // before the rows, which point into it
+  if (lists_.size() < targets_.size())
+    lists_.resize(targets_.size());  // before the rows, which point into it
   for (size_t row = 0; row < targets_.size(); ++row) {
     const auto& [sequence, position, is_prompt_logprob] = targets_[row];
+    lists_[row].bias.clear();
+    lists_[row].after.clear();
     if (is_prompt_logprob) {
-      forced_[row] = {sequence->prompt[position + 1], 1e30f};
-      rows_.push_back(prompt_logprob_row(*sequence, forced_[row]));
+      const int32_t num_logprobs = sequence->request->params.prompt_logprobs;
+      rows_.push_back(forced_row(sequence->prompt[position + 1], num_logprobs, lists_[row]));
     } else {
-      rows_.push_back(sampling_row(*sequence));
+      rows_.push_back(sampling_row(*sequence, lists_[row]));
     }
   }
 }
@@ -72,10 +75,14 @@ void StepBatch::add_targets(const ScheduledChunk& chunk) {
   if (reaches_end && sequence.max_output_tokens > 0) add(chunk.end() - 1, false);
 }
 
-SamplingRow StepBatch::sampling_row(const Sequence& sequence) const {
+SamplingRow StepBatch::sampling_row(const Sequence& sequence, RowLists& lists) const {
   const ActiveRequest& request = *sequence.request;
   const SamplingParams& params = request.params.sampling;
   const int32_t num_pending = sequence.num_pending_tokens;
+  if (!request.thinking.empty()) {
+    const std::optional<int32_t> forced = request.thinking[sequence.index].forced(num_pending);
+    if (forced) return forced_row(*forced, params.num_logprobs, lists);
+  }
   const bool repetition = params.repetition_penalty != 1.0f;
   const bool penalties = repetition || params.presence_penalty != 0.0f || params.frequency_penalty != 0.0f;
   SamplingRow row;
@@ -84,32 +91,48 @@ SamplingRow StepBatch::sampling_row(const Sequence& sequence) const {
   row.top_p = params.top_p;
   row.min_p = params.min_p;
   row.typical_p = params.typical_p;
+  row.xtc_probability = params.xtc_probability;
+  row.xtc_threshold = params.xtc_threshold;
   row.repetition_penalty = params.repetition_penalty;
   row.presence_penalty = params.presence_penalty;
   row.frequency_penalty = params.frequency_penalty;
   row.seed = request.seed + sequence.index;
   row.position = sequence.num_tokens() + num_pending;
   row.num_logprobs = params.num_logprobs;
+  row.logprob_tokens = params.logprob_tokens;
   row.logit_bias = params.logit_bias;
+  row.allowed_mask = request.allowed_mask;
   if (repetition) row.prompt_tokens = sequence.prompt;
   if (penalties) {
     row.output_tokens = sequence.output;
     if (num_pending > 0) row.previous_row = sequence.pending_row;
   }
+  if (!request.history.empty()) add_history(sequence, lists, row);
   const bool below_min = sequence.num_output_tokens() + num_pending < request.params.stop.min_tokens;
-  row.banned_tokens = below_min ? request.banned_below_min : never_drawn_;
+  const std::vector<int32_t>& banned = request.banned.empty() ? never_drawn_ : request.banned;
+  row.banned_tokens = below_min ? request.banned_below_min : banned;
   return row;
+}
+
+void StepBatch::add_history(const Sequence& sequence, RowLists& lists, SamplingRow& row) const {
+  ActiveRequest& request = *sequence.request;
+  const bool pending = sequence.num_pending_tokens > 0;
+  lists.bias = request.params.sampling.logit_bias;
+  request.history[sequence.index].collect(sequence.prompt, sequence.output, pending, lists.bias, lists.after);
+  row.logit_bias = lists.bias;
+  row.bias_after = lists.after;
+  if (pending) row.previous_row = sequence.pending_row;
 }
 
 // The sampler reports the log-probability of what it draws, from the raw logits: a bias that nothing can beat
 // makes it draw the prompt's own next token. So prompt log-probabilities never leave the device as whole rows
 // of logits.
-SamplingRow StepBatch::prompt_logprob_row(const Sequence& sequence,
-                                          const std::pair<int32_t, float>& forced) const {
+SamplingRow StepBatch::forced_row(int32_t token, int32_t num_logprobs, RowLists& lists) const {
+  lists.bias.emplace_back(token, 1e30f);
   SamplingRow row;
   row.temperature = 0.0f;
-  row.num_logprobs = sequence.request->params.prompt_logprobs;
-  row.logit_bias = {&forced, 1};
+  row.num_logprobs = num_logprobs;
+  row.logit_bias = lists.bias;
   return row;
 }
 

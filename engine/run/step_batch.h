@@ -37,8 +37,14 @@ class StepBatch {
  private:
   void add_tokens(const ScheduledChunk& chunk);
   void add_targets(const ScheduledChunk& chunk);
-  SamplingRow sampling_row(const Sequence& sequence) const;
-  SamplingRow prompt_logprob_row(const Sequence& sequence, const std::pair<int32_t, float>& forced) const;
+  // What a row points to beside what belongs to the request.
+  struct RowLists {
+    std::vector<std::pair<int32_t, float>> bias;
+    std::vector<ConditionalBias> after;
+  };
+  SamplingRow sampling_row(const Sequence& sequence, RowLists& lists) const;
+  SamplingRow forced_row(int32_t token, int32_t num_logprobs, RowLists& lists) const;
+  void add_history(const Sequence& sequence, RowLists& lists, SamplingRow& row) const;
 
   const int32_t block_size_;
   const std::vector<int32_t> never_drawn_;
@@ -50,10 +56,10 @@ class StepBatch {
   std::vector<int32_t> block_tables_;              // [S, block_table_stride_]
   int32_t block_table_stride_ = 0;
   std::vector<BlockCopy> block_copies_;
-  std::vector<int32_t> logit_rows_;                // [L]
-  std::vector<Target> targets_;                    // [L]
-  std::vector<SamplingRow> rows_;                  // [L]
-  std::vector<std::pair<int32_t, float>> forced_;  // [L] bias that makes a prompt token win its row
+  std::vector<int32_t> logit_rows_;  // [L]
+  std::vector<Target> targets_;      // [L]
+  std::vector<SamplingRow> rows_;    // [L]
+  std::vector<RowLists> lists_;      // [>= L]
 };
 
 }  // namespace qwend

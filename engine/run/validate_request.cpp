@@ -21,6 +21,18 @@ std::string check_sampling(const SamplingParams& p, int32_t vocab_size) {
     return "repetition_penalty must be > 0";
   if (!std::isfinite(p.presence_penalty)) return "presence_penalty must be finite";
   if (!std::isfinite(p.frequency_penalty)) return "frequency_penalty must be finite";
+  if (!within(p.xtc_probability, 0.0f, 1.0f)) return "xtc_probability must be in [0, 1]";
+  if (!within(p.xtc_threshold, 0.0f, 1.0f)) return "xtc_threshold must be in [0, 1]";
+  if (!within(p.dry.multiplier, 0.0f, 1e6f)) return "the DRY multiplier must be a number >= 0";
+  if (!within(p.dry.base, 1.0f, 1e6f)) return "the DRY base must be a number >= 1";
+  if (p.dry.allowed_length < 1 || p.dry.last_n < -1) return "DRY lengths must be > 0";
+  if (std::ranges::any_of(p.dry.breakers, &std::string::empty)) return "DRY breakers must not be empty";
+  const auto known = [&](int32_t token) { return token >= 0 && token < vocab_size; };
+  for (const std::vector<int32_t>& word : p.bad_words) {
+    if (word.empty() || !std::ranges::all_of(word, known)) return "a bad word has no tokens, or unknown ones";
+  }
+  if (!std::ranges::all_of(p.allowed_tokens, known)) return "allowed_tokens names an unknown token";
+  if (!std::ranges::all_of(p.logprob_tokens, known)) return "logprob_tokens names an unknown token";
   if (p.num_logprobs < -1 || p.num_logprobs > vocab_size)
     return "num_logprobs must be in [-1, vocabulary size]";
   for (const auto& [token, bias] : p.logit_bias) {
@@ -37,6 +49,9 @@ std::string check_stop(const StopCriteria& stop, bool prompt_only, int32_t vocab
     if (token < 0 || token >= vocab_size) return "stop_token_ids names token " + std::to_string(token);
   }
   if (std::ranges::any_of(stop.stop, &std::string::empty)) return "stop strings must not be empty";
+  const RepetitionLimit& repetition = stop.repetition;
+  if (repetition.max_pattern < 0 || repetition.min_pattern < 1 || repetition.min_count < 2)
+    return "a repetition is at least two patterns of at least one token";
   return {};
 }
 

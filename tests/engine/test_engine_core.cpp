@@ -339,7 +339,13 @@ TEST_CASE("Sampling rows say what the request asked for", "[engine]") {
       7,
       [] {
         GenerationRequest r = greedy(prompt_of(20), 10);
-        r.sampling = {0.5f, 40, 0.9f, 0.1f, 0.8f, 1.0f, 0.0f, 0.0f, 5, {{3, 1.5f}}, 2};
+        r.sampling.temperature = 0.5f, r.sampling.top_k = 40, r.sampling.top_p = 0.9f;
+        r.sampling.min_p = 0.1f, r.sampling.typical_p = 0.8f, r.sampling.seed = 5;
+        r.sampling.xtc_probability = 0.25f, r.sampling.xtc_threshold = 0.2f;
+        r.sampling.logit_bias = {{3, 1.5f}};
+        r.sampling.allowed_tokens = {3, 70};
+        r.sampling.logprob_tokens = {8};
+        r.sampling.num_logprobs = 2;
         r.stop.min_tokens = 3;
         r.n = 2;
         return r;
@@ -359,6 +365,12 @@ TEST_CASE("Sampling rows say what the request asked for", "[engine]") {
   CHECK(row.top_p == 0.9f);
   CHECK(row.min_p == 0.1f);
   CHECK(row.typical_p == 0.8f);
+  CHECK(row.xtc_probability == 0.25f);
+  CHECK(row.xtc_threshold == 0.2f);
+  REQUIRE(row.allowed_mask.size() == 2);
+  CHECK(row.allowed_mask[0] == uint64_t{1} << 3);
+  CHECK(row.allowed_mask[1] == uint64_t{1} << 6);
+  CHECK(row.logprob_tokens[0] == 8);
   CHECK(row.seed == 6);
   CHECK(row.position == 20);
   CHECK(row.num_logprobs == 2);

@@ -65,6 +65,7 @@ class RandomUse {
     if (random(4) == 0) r.sampling.presence_penalty = 0.7f;
     if (random(4) == 0) r.sampling.frequency_penalty = 0.4f;
     if (random(4) == 0) r.sampling.logit_bias = {{'q', 4.0f}, {kUnused, 100.0f}};
+    if (random(3) == 0) add_limits(r);
     r.stop.max_tokens = 1 + random(40);
     if (random(3) == 0) {
       r.stop.stop = {std::string(1, static_cast<char>('a' + random(26))), "<think>", "the"};
@@ -82,6 +83,29 @@ class RandomUse {
     r.priority = random(3);
     if (random(5) == 0) r.prompt_logprobs = random(3);
     return r;
+  }
+
+  void add_limits(GenerationRequest& r) {
+    SamplingParams& p = r.sampling;
+    if (random(2) == 0) {
+      // Few tokens to choose from, so that texts repeat.
+      p.allowed_tokens = {'a', 'b', 'c', '\n', kEndOfText, kImEnd};
+      p.dry = {.multiplier = random(3) == 0 ? 0.0f : 3.0f,
+               .base = 1.5f,
+               .allowed_length = 1 + random(3),
+               .last_n = random(3) == 0 ? random(20) : -1,
+               .breakers = {"\n", "bc"}};
+      if (random(2) == 0) p.bad_words = {{'a', 'b'}, {'b'}, {'c', 'c', 'a'}};
+      if (random(2) == 0)
+        r.stop.repetition = {.max_pattern = 1 + random(4), .min_pattern = 1, .min_count = 3};
+    }
+    if (random(2) == 0) {
+      r.thinking = ThinkingLimit{.max_tokens = random(8),
+                                 .open = random(2) == 0 ? 'a' : -1,
+                                 .close = 'c',
+                                 .inside = random(2) == 0,
+                                 .ending = {'!', kTh, '\n'}};
+    }
   }
 
   void submit() {

@@ -33,12 +33,15 @@ inline std::vector<float> fake_logits(std::span<const int32_t> context, int32_t 
   return logits;
 }
 
-// The part of the sampler's contract that the engine's tests depend on: bias, bans, penalties, temperature.
-// previous: the token that row.previous_row stands for; -1: none.
+// The part of the sampler's contract that the engine's tests depend on: bias, bans, mask, penalties,
+// temperature. previous: the token that row.previous_row stands for; -1: none.
 inline SampledToken fake_sample(const std::vector<float>& logits, const SamplingRow& row,
                                 int32_t previous = -1) {
   std::vector<float> x = logits;
   for (const auto& [token, bias] : row.logit_bias) x[token] += bias;
+  for (const ConditionalBias& entry : row.bias_after) {
+    if (entry.previous == previous) x[entry.token] += entry.bias;
+  }
   std::map<int32_t, int32_t> counts;
   for (const int32_t token : row.output_tokens) ++counts[token];
   if (previous >= 0) ++counts[previous];
@@ -51,6 +54,10 @@ inline SampledToken fake_sample(const std::vector<float>& logits, const Sampling
     x[token] = x[token] > 0 ? x[token] / row.repetition_penalty : x[token] * row.repetition_penalty;
   }
   for (const int32_t token : row.banned_tokens) x[token] = -INFINITY;
+  for (size_t t = 0; t < x.size() && !row.allowed_mask.empty(); ++t) {
+    if (t / 64 >= row.allowed_mask.size() || (row.allowed_mask[t / 64] >> (t % 64) & 1) == 0)
+      x[t] = -INFINITY;
+  }
   if (row.temperature > 0) {  // Gumbel-max
     for (size_t t = 0; t < x.size(); ++t) {
       const float u = uniform(scramble(row.seed) ^ scramble(row.position * 7919 + t));

@@ -6,6 +6,7 @@
 #include "engine/text/detokenizer.h"
 #include "engine/types.h"
 #include "tests/support/fake_executor.h"
+#include "tests/support/reference_limits.h"
 
 namespace qwend::test {
 
@@ -41,11 +42,20 @@ inline ReferenceOutput reference_output(const GenerationRequest& request, int32_
     row.frequency_penalty = p.frequency_penalty;
     row.seed = p.seed.value_or(0) + index;
     row.position = static_cast<int64_t>(context.size());
-    row.logit_bias = p.logit_bias;
+    std::vector<std::pair<int32_t, float>> bias = p.logit_bias;
+    for (const auto& [token, penalty] : dry_penalties(context, p.dry, tokenizer))
+      bias.emplace_back(token, penalty);
+    row.logit_bias = bias;
+    std::vector<uint64_t> mask(p.allowed_tokens.empty() ? 0 : static_cast<size_t>(vocab) / 64 + 1);
+    for (const int32_t t : p.allowed_tokens) mask[t / 64] |= uint64_t{1} << (t % 64);
+    row.allowed_mask = mask;
     row.prompt_tokens = request.prompt;
     row.output_tokens = drawn;
-    row.banned_tokens = static_cast<int32_t>(drawn.size()) < stop.min_tokens ? early : never;
-    const int32_t token = fake_sample(fake_logits(context, vocab), row).token;
+    std::vector<int32_t> banned = static_cast<int32_t>(drawn.size()) < stop.min_tokens ? early : never;
+    for (const int32_t bad : bad_tokens(drawn, p)) banned.push_back(bad);
+    row.banned_tokens = banned;
+    int32_t token = fake_sample(fake_logits(context, vocab), row).token;
+    if (request.thinking) token = forced_token(drawn, *request.thinking).value_or(token);
     context.push_back(token);
     drawn.push_back(token);
     bool ends = !stop.ignore_eos && tokenizer.is_stop(token);
@@ -66,6 +76,7 @@ inline ReferenceOutput reference_output(const GenerationRequest& request, int32_
       bytes.resize(stop.include_stop_in_output ? cut_end : cut);
       ends = true;
     }
+    ends |= repeats(drawn, stop.repetition);
     const bool full = static_cast<int32_t>(drawn.size()) >= stop.max_tokens ||
                       static_cast<int32_t>(context.size()) >= max_model_len;
     if (ends) {
