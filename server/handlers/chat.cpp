@@ -10,6 +10,7 @@ ChatAnswerOptions answer_options(const GenerationParams& params, const ChatGener
   ChatAnswerOptions options;
   options.include_usage = params.include_usage;
   options.continuous_usage_stats = params.continuous_usage_stats;
+  options.timings_per_token = params.timings_per_token;
   options.prompt_tokens = static_cast<int32_t>(generation.request.prompt.size());
   if (params.return_params) options.params_json = params_to_json(generation.request);
   options.n = params.n;

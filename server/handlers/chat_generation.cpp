@@ -4,6 +4,24 @@
 #include "server/openai/generation_request.h"
 
 namespace qwend {
+namespace {
+
+// Models that do not think need no limit.
+Result<std::optional<ThinkingLimit>, ApiError> thinking_limit(const App& app, const ChatRequest& chat,
+                                                              const ChatPrompt& prompt) {
+  if (!chat.thinking_token_budget || !app.chat_template.supports_thinking())
+    return std::optional<ThinkingLimit>();
+  ThinkingLimit limit{.max_tokens = *chat.thinking_token_budget,
+                      .open = app.tokenizer->find("<think>"),
+                      .close = app.tokenizer->find("</think>"),
+                      .inside = prompt.starts_in_reasoning,
+                      .ending = app.tokenizer->encode(kThinkClose, Specials::All)};
+  if (limit.close < 0)
+    return unsupported("thinking_token_budget", "this model's vocabulary has no token that ends thinking");
+  return std::optional(std::move(limit));
+}
+
+}  // namespace
 
 Result<ChatGeneration, ApiError> make_chat_generation(const App& app, const http::Request& request,
                                                       const ChatRequest& chat,
@@ -11,9 +29,12 @@ Result<ChatGeneration, ApiError> make_chat_generation(const App& app, const http
   if (Problem problem = check_model(app, chat.params.model)) return *problem;
   auto prompt = make_chat_prompt(app, chat);
   if (!prompt) return prompt.error();
+  auto thinking = thinking_limit(app, chat, prompt.value());
+  if (!thinking) return thinking.error();
   auto generation = to_generation_request(chat.params, app.tokenizer->encode(prompt.value().segments), app,
                                           request.key_name, messages_param);
   if (!generation) return generation.error();
+  generation.value().thinking = std::move(thinking).value();
   return ChatGeneration{
       .request = std::move(generation).value(),
       .choice = {.split_reasoning = app.chat_template.supports_thinking(),

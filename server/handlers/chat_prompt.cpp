@@ -4,7 +4,6 @@ namespace qwend {
 namespace {
 
 constexpr std::string_view kThinkOpen = "<think>\n";
-constexpr std::string_view kThinkClose = "\n</think>\n\n";
 
 // How a family's models write calls; None: its template has no place for tools.
 ToolCallFormat call_format(ChatFamily family) {

@@ -9,6 +9,8 @@
 
 namespace qwend {
 
+inline constexpr std::string_view kThinkClose = "\n</think>\n\n";  // how all families end a think block
+
 struct ChatPrompt {
   std::vector<TextSegment> segments;
   bool starts_in_reasoning = false;                  // the prompt ends in an open think block

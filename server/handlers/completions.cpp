@@ -79,6 +79,7 @@ CompletionAnswerOptions answer_options(const App& app, const CompletionRequest& 
   CompletionAnswerOptions options;
   options.include_usage = params.include_usage;
   options.continuous_usage_stats = params.continuous_usage_stats;
+  options.timings_per_token = params.timings_per_token;
   if (params.return_params) options.params_json = params_to_json(requests.front());
   options.n = params.n;
   options.choice.logprobs = params.num_logprobs >= 0;

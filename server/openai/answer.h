@@ -20,8 +20,9 @@ struct AnswerHead {
 struct AnswerOptions {
   bool include_usage = false;
   bool continuous_usage_stats = false;
-  int32_t prompt_tokens = 0;  // of all prompts together
-  std::string params_json;    // not empty: show what was used
+  bool timings_per_token = false;  // in every chunk
+  int32_t prompt_tokens = 0;       // of all prompts together
+  std::string params_json;         // not empty: show what was used
 };
 
 // One request's answer, streamed or whole, in one dialect. One thread at a time. Deltas of a choice must come

@@ -33,6 +33,7 @@ ChatAnswer::ChatAnswer(AnswerHead head, ChatAnswerOptions options, const Tokeniz
 
 void ChatAnswer::push(int32_t index, const OutputDelta& delta, const Totals* totals, std::string* events) {
   ChoiceState& state = choices_[static_cast<size_t>(index)];
+  so_far_ = {delta.usage, delta.timings};
   state.update.append(state.choice.push(delta));
   if (events == nullptr) return;
   const bool text = !state.update.content.empty() || !state.update.reasoning.empty();
@@ -73,7 +74,8 @@ void ChatAnswer::chunk(int32_t index, const char* finish_reason, const Totals* t
     write_ids(writer.key("prompt_token_ids"), options_.prompt_token_ids);
   if (first && !options_.params_json.empty()) writer.key("params").raw(options_.params_json);
   write_chunk_usage(writer);
-  if (totals != nullptr && !options_.include_usage) write_timings(writer.key("timings"), *totals);
+  if (options_.timings_per_token || (totals != nullptr && !options_.include_usage))
+    write_timings(writer.key("timings"), so_far_);
   writer.end_object();
   out += "\n\n";
   state.update = {};

@@ -45,6 +45,7 @@ class ChatAnswer final : public Answer {
   const Tokenizer& tokenizer_;
   std::string chunk_head_;  // the members that every chunk begins with
   std::vector<ChoiceState> choices_;
+  Totals so_far_;  // of the last delta
 };
 
 }  // namespace qwend

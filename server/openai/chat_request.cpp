@@ -1,5 +1,7 @@
 #include "server/openai/chat_request.h"
 
+#include <limits>
+
 #include "server/openai/messages.h"
 
 namespace qwend {
@@ -84,6 +86,8 @@ Problem apply_chat_fields(const Value& body, const ParseContext& context, ChatRe
     return invalid_value("top_logprobs", "needs logprobs to be true");
   if (fields.logprobs) request.params.num_logprobs = fields.top_logprobs.value_or(0);
   request.parallel_tool_calls = fields.parallel_tool_calls;
+  if (fields.thinking_token_budget && *fields.thinking_token_budget >= 0)
+    request.thinking_token_budget = fields.thinking_token_budget;
   return apply_prompt_parts(body, fields, request);
 }
 
@@ -101,6 +105,8 @@ std::span<const Field<ChatFields>> chat_fields() {
        R"("preserve_thinking":{"type":"boolean"},"add_generation_prompt":{"type":"boolean"}},)"
        R"("additionalProperties":false})"},
       bool_field("enable_thinking", &ChatFields::enable_thinking),
+      integer_field("thinking_token_budget", -1, std::numeric_limits<int32_t>::max(),
+                    &ChatFields::thinking_token_budget),
       {"reasoning_effort", apply_reasoning_effort, choice_schema(kEfforts)},
       {"modalities", apply_modalities, R"({"type":"array","items":{"type":"string","enum":["text"]}})"},
       unsupported_field<ChatFields>("chat_template", "templates are taken from the model file only"),
@@ -120,8 +126,8 @@ Result<ChatRequest, ApiError> parse_chat_request(const Value& body, std::vector<
     if (Problem problem = check_known(body)) return *problem;
   if (Problem problem = apply_fields(generation_fields(), body, request.params, context)) return *problem;
   if (request.params.max_tokens == 0) return invalid_value("max_tokens", "must be at least 1");
-  if (Problem problem = check_generation_params(request.params)) return *problem;
   if (Problem problem = apply_chat_fields(body, context, request)) return *problem;
+  if (Problem problem = check_generation_params(request.params)) return *problem;
   return request;
 }
 

@@ -14,6 +14,7 @@ struct ChatRequest {
   ToolSettings tools;
   ChatTemplateOptions template_options;
   bool parallel_tool_calls = true;
+  std::optional<int32_t> thinking_token_budget;  // of a think block; absent: no limit
 };
 
 // Fields of the chat endpoint alone. Booleans that interact are kept here until all have been read.
@@ -24,6 +25,7 @@ struct ChatFields {
   bool continue_final_message = false;
   std::optional<bool> add_generation_prompt, enable_thinking;
   bool preserve_thinking = false;
+  std::optional<int32_t> thinking_token_budget;  // -1: no limit
   std::string reasoning_effort;
 };
 

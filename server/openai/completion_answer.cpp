@@ -33,6 +33,7 @@ bool CompletionAnswer::waits_for_prompt(int32_t index) const {
 void CompletionAnswer::push(int32_t index, const OutputDelta& delta, const Totals* totals,
                             std::string* events) {
   ChoiceState& state = choices_[static_cast<size_t>(index)];
+  so_far_ = {delta.usage, delta.timings};
   if (!delta.prompt_logprobs.empty()) prompt_logprobs_[prompt_of(index)] = delta.prompt_logprobs;
   state.update.append(state.choice.push(delta));
   if (events == nullptr) return;
@@ -87,7 +88,11 @@ void CompletionAnswer::chunk(int32_t index, const char* finish_reason, const Tot
   } else if (options_.include_usage) {
     writer.key("usage").null();
   }
-  if (totals != nullptr && !options_.include_usage) write_timings(writer.key("timings"), *totals);
+  if (totals != nullptr && !options_.include_usage) {
+    write_timings(writer.key("timings"), *totals);
+  } else if (options_.timings_per_token) {
+    write_timings(writer.key("timings"), so_far_);
+  }
   writer.end_object();
   out += "\n\n";
 }

@@ -43,6 +43,7 @@ class CompletionAnswer final : public Answer {
   const Tokenizer& tokenizer_;
   std::string head_;  // the members that everything begins with
   std::vector<ChoiceState> choices_;
+  Totals so_far_;                                          // of the last delta's prompt
   std::vector<std::vector<TokenOutput>> prompt_logprobs_;  // of each prompt; empty until they came
 };
 

@@ -138,6 +138,12 @@ Result<const ValueArray*, ApiError> read_array(const Value& value, std::string p
   return invalid_type(path, "an array", type_name(value));
 }
 
+bool is_function_name(std::string_view name) {
+  return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+  });
+}
+
 Result<std::string, ApiError> read_function_name(const Value& value, std::string_view path) {
   const std::string function_path = at(path, "function");
   const Value* function = find_present(value, "function");

@@ -48,6 +48,7 @@ Result<std::vector<int32_t>, ApiError> read_token_ids(const Value& value, int32_
 Result<const ValueObject*, ApiError> read_object(const Value& value, std::string path);
 Result<const ValueArray*, ApiError> read_array(const Value& value, std::string path);
 const Value* find_present(const Value& object, std::string_view key);  // nullptr when absent or null
+bool is_function_name(std::string_view name);                          // [A-Za-z0-9_-]{1,64}; of schemas too
 // value.function.name, of a tool or of a call; both must be there. value: an object.
 Result<std::string, ApiError> read_function_name(const Value& value, std::string_view path);
 

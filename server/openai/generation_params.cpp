@@ -1,6 +1,6 @@
 #include "server/openai/generation_params.h"
 
-#include <array>
+#include <algorithm>
 #include <charconv>
 #include <limits>
 
@@ -9,7 +9,6 @@ namespace {
 
 using Params = GenerationParams;
 constexpr int64_t kInt32Max = std::numeric_limits<int32_t>::max();
-constexpr double kAnyNumber = std::numeric_limits<double>::max();
 
 // ---- parameters whose shape is more than one number
 
@@ -91,35 +90,155 @@ Problem apply_stream_options(const Value& value, Params& params, const ParseCont
   return flag("include_obfuscation", &obfuscation);
 }
 
-Problem apply_response_format(const Value& value, Params&, const ParseContext&) {
-  if (auto object = read_object(value, "response_format"); !object) return object.error();
-  const Value* type = find_present(value, "type");
-  if (type == nullptr) return missing_parameter("response_format.type");
-  static constexpr std::string_view kTypes[] = {"text", "json_object", "json_schema"};
-  auto chosen = read_choice(*type, kTypes, "response_format.type");
-  if (!chosen) return chosen.error();
-  if (chosen.value() != "text")
-    return unsupported("response_format", "structured output is not supported by this server");
+// A list of strings, each with text.
+Problem read_words(const Value& value, const std::string& path, size_t most,
+                   std::vector<std::string>& words) {
+  auto list = read_array(value, path);
+  if (!list) return list.error();
+  if (list.value()->size() > most)
+    return invalid_value(path, "must have at most " + std::to_string(most) + " entries");
+  words.clear();
+  for (size_t i = 0; i < list.value()->size(); ++i) {
+    auto word = read_string((*list.value())[i], at(path, i));
+    if (!word) return word.error();
+    if (word.value().empty() || word.value().size() > kMaxWordBytes)
+      return invalid_value(at(path, i), "must be 1 to " + std::to_string(kMaxWordBytes) + " bytes long");
+    words.push_back(std::move(word).value());
+  }
   return std::nullopt;
 }
 
-// Empty lists ask for nothing.
-Field<Params> empty_list_field(std::string_view name) {
+Problem apply_bad_words(const Value& value, Params& params, const ParseContext&) {
+  return read_words(value, "bad_words", kMaxBadWords, params.bad_words);
+}
+
+Problem apply_breakers(const Value& value, Params& params, const ParseContext&) {
+  return read_words(value, "dry_sequence_breakers", kMaxBreakers, params.dry.breakers);
+}
+
+Problem apply_allowed_tokens(const Value& value, Params& params, const ParseContext& context) {
+  auto ids = read_token_ids(value, context.vocab_size, "allowed_token_ids");
+  if (!ids) return ids.error();
+  params.allowed_token_ids = std::move(ids).value();
+  return std::nullopt;
+}
+
+Problem apply_logprob_tokens(const Value& value, Params& params, const ParseContext& context) {
+  auto ids = read_token_ids(value, context.vocab_size, "logprob_token_ids");
+  if (!ids) return ids.error();
+  if (ids.value().size() > kMaxLogprobTokens)
+    return invalid_value("logprob_token_ids",
+                         "must have at most " + std::to_string(kMaxLogprobTokens) + " entries");
+  for (const int32_t id : ids.value())
+    if (std::ranges::find(params.logprob_token_ids, id) == params.logprob_token_ids.end())
+      params.logprob_token_ids.push_back(id);
+  return std::nullopt;
+}
+
+// Members of the DRY settings.
+Field<Params> dry_number(std::string_view name, double min, double max, float DryParams::*member) {
   return {name,
-          [=](const Value& value, Params&, const ParseContext&) -> Problem {
-            auto list = read_array(value, std::string(name));
-            if (!list) return list.error();
-            if (!list.value()->empty()) return unsupported(std::string(name), "not supported by this server");
+          [=](const Value& value, Params& params, const ParseContext&) -> Problem {
+            auto read = read_number(value, min, max, std::string(name));
+            if (!read) return read.error();
+            params.dry.*member = static_cast<float>(read.value());
             return std::nullopt;
           },
-          R"({"type":"array"})"};
+          number_schema(min, max)};
+}
+
+Field<Params> dry_integer(std::string_view name, int64_t min, int32_t DryParams::*member) {
+  return {name,
+          [=](const Value& value, Params& params, const ParseContext&) -> Problem {
+            auto read = read_integer(value, min, kInt32Max, std::string(name));
+            if (!read) return read.error();
+            params.dry.*member = static_cast<int32_t>(read.value());
+            return std::nullopt;
+          },
+          integer_schema(min, kInt32Max)};
+}
+
+std::span<const Field<RepetitionLimit>> repetition_fields() {
+  static const std::vector<Field<RepetitionLimit>> table = {
+      integer_field("max_pattern_size", 0, kMaxPatternSize, &RepetitionLimit::max_pattern),
+      integer_field("min_pattern_size", 0, kMaxPatternSize, &RepetitionLimit::min_pattern),
+      integer_field("min_count", 2, 1'000'000, &RepetitionLimit::min_count),
+  };
+  return table;
+}
+
+Problem apply_repetition(const Value& value, Params& params, const ParseContext& context) {
+  const std::string param = "repetition_detection";
+  if (auto object = read_object(value, param); !object) return object.error();
+  for (const std::string_view needed : {"max_pattern_size", "min_count"})
+    if (find_present(value, needed) == nullptr) return missing_parameter(at(param, needed));
+  RepetitionLimit limit;
+  if (Problem problem = apply_fields(repetition_fields(), value, limit, context)) {
+    static constexpr std::pair<std::string_view, std::string_view> kNames[] = {
+        {"max_pattern_size", "repetition_detection.max_pattern_size"},
+        {"min_pattern_size", "repetition_detection.min_pattern_size"},
+        {"min_count", "repetition_detection.min_count"}};
+    return renamed(std::move(*problem), kNames);
+  }
+  limit.min_pattern = std::max(limit.min_pattern, 1);  // 0, as leaving it out, means 1
+  if (limit.max_pattern > 0 && limit.min_pattern > limit.max_pattern)
+    return invalid_value(at(param, "min_pattern_size"), "must not be larger than max_pattern_size");
+  params.repetition = limit;
+  return std::nullopt;
+}
+
+// {"type": "content", "content": text or parts}
+Problem apply_prediction(const Value& value, Params&, const ParseContext&) {
+  if (auto object = read_object(value, "prediction"); !object) return object.error();
+  const Value* type = find_present(value, "type");
+  if (type == nullptr) return missing_parameter("prediction.type");
+  static constexpr std::string_view kTypes[] = {"content"};
+  if (auto kind = read_choice(*type, kTypes, "prediction.type"); !kind) return kind.error();
+  const Value* content = find_present(value, "content");
+  if (content == nullptr) return missing_parameter("prediction.content");
+  const bool fits =
+      std::holds_alternative<std::string>(content->data) || std::holds_alternative<ValueArray>(content->data);
+  if (fits) return std::nullopt;
+  return invalid_type("prediction.content", "a string or an array of content parts", type_name(*content));
+}
+
+Problem apply_truncation(const Value& value, Params& params, const ParseContext&) {
+  auto read = read_integer(value, -1, kInt32Max, "truncate_prompt_tokens");
+  if (!read) return read.error();
+  if (read.value() == 0) return invalid_value("truncate_prompt_tokens", "must be -1 or at least 1");
+  params.truncate_prompt_tokens = static_cast<int32_t>(read.value());
+  return std::nullopt;
+}
+
+// At most one parameter may say what the output has to look like.
+Problem set_structured(ParsedOutput read, Params& params) {
+  if (!read) return read.error();
+  if (!read.value()) return std::nullopt;
+  if (params.structured)
+    return invalid_value(read.value()->param, "can't be combined with " + params.structured->param);
+  params.structured = std::move(read).value();
+  return std::nullopt;
+}
+
+using StructuredReader = ParsedOutput (*)(const Value&, const std::string&);
+Field<Params> structured_field(std::string_view name, StructuredReader read, std::string schema) {
+  return {name,
+          [=](const Value& value, Params& params, const ParseContext&) -> Problem {
+            return set_structured(read(value, std::string(name)), params);
+          },
+          std::move(schema)};
+}
+
+Problem apply_response_format(const Value& value, Params& params, const ParseContext&) {
+  return set_structured(read_response_format(value), params);
+}
+
+Problem apply_structured_outputs(const Value& value, Params& params, const ParseContext&) {
+  return set_structured(read_structured_outputs(value), params);
 }
 
 // ---- parameters that don't change the answer; well typed is enough
 
-Result<double, ApiError> any_number(const Value& value, std::string path) {
-  return read_number(value, -kAnyNumber, kAnyNumber, std::move(path));
-}
 Field<Params> choice_field(std::string_view name, std::span<const std::string_view> allowed) {
   return checked_field<Params>(name, choice_schema(allowed), [=](const Value& value, std::string path) {
     return read_choice(value, allowed, std::move(path));
@@ -128,7 +247,20 @@ Field<Params> choice_field(std::string_view name, std::span<const std::string_vi
 constexpr std::string_view kTiers[] = {"auto", "default", "flex", "scale", "priority", "fast"};
 constexpr std::string_view kVerbosities[] = {"low", "medium", "high"};
 
-constexpr std::string_view kNoStructuredOutput = "structured output is not supported by this server";
+constexpr char kResponseFormatSchema[] =
+    R"({"type":"object","properties":{"type":{"type":"string","enum":["text","json_object","json_schema"]},)"
+    R"("json_schema":{"type":"object","properties":{"name":{"type":"string"},"description":{"type":"string"},)"
+    R"("schema":{"type":"object"},"strict":{"type":"boolean"}},"required":["name"]}},"required":["type"]})";
+constexpr char kStructuredSchema[] =
+    R"({"type":"object","properties":{"json":{},"regex":{"type":"string"},"choice":{"type":"array",)"
+    R"("items":{"type":"string"}},"grammar":{"type":"string"},"json_object":{"type":"boolean"}}})";
+constexpr char kRepetitionSchema[] =
+    R"({"type":"object","properties":{"max_pattern_size":{"type":"integer","minimum":0,"maximum":512},)"
+    R"("min_pattern_size":{"type":"integer","minimum":0,"maximum":512},)"
+    R"("min_count":{"type":"integer","minimum":2}},"required":["max_pattern_size","min_count"]})";
+constexpr char kPredictionSchema[] =
+    R"({"type":"object","properties":{"type":{"type":"string","enum":["content"]},"content":{}},)"
+    R"("required":["type","content"]})";
 
 }  // namespace
 
@@ -146,6 +278,15 @@ std::span<const Field<GenerationParams>> generation_fields() {
       number_field("repetition_penalty", 0.01, 10, &Params::repetition_penalty),
       number_field("presence_penalty", -2, 2, &Params::presence_penalty),
       number_field("frequency_penalty", -2, 2, &Params::frequency_penalty),
+      number_field("xtc_probability", 0, 1, &Params::xtc_probability),
+      number_field("xtc_threshold", 0, 1, &Params::xtc_threshold),
+      dry_number("dry_multiplier", 0, 100, &DryParams::multiplier),
+      dry_number("dry_base", 1, 100, &DryParams::base),
+      dry_integer("dry_allowed_length", 1, &DryParams::allowed_length),
+      dry_integer("dry_penalty_last_n", -1, &DryParams::last_n),
+      {"dry_sequence_breakers", apply_breakers, kStringsSchema},
+      {"bad_words", apply_bad_words, kStringsSchema},
+      {"allowed_token_ids", apply_allowed_tokens, kTokenIdsSchema},
       {"seed", apply_seed, R"({"type":"integer"})"},
       {"logit_bias", apply_logit_bias,
        R"({"type":"object","additionalProperties":{"type":"number","minimum":-100,"maximum":100}})"},
@@ -158,7 +299,10 @@ std::span<const Field<GenerationParams>> generation_fields() {
        R"({"anyOf":[{"type":"string"},{"type":"array","items":{"type":"string"},"maxItems":16}]})"},
       {"stop_token_ids", apply_stop_token_ids, kTokenIdsSchema},
       bool_field("include_stop_str_in_output", &Params::include_stop),
+      {"repetition_detection", apply_repetition, kRepetitionSchema},
       // how to answer
+      {"logprob_token_ids", apply_logprob_tokens, kTokenIdsSchema},
+      bool_field("timings_per_token", &Params::timings_per_token),
       bool_field("stream", &Params::stream),
       {"stream_options", apply_stream_options,
        R"({"type":"object","properties":{"include_usage":{"type":"boolean"},)"
@@ -173,7 +317,7 @@ std::span<const Field<GenerationParams>> generation_fields() {
       integer_field("priority", -1'000'000, 1'000'000, &Params::priority),
       integer_field("timeout_ms", 1, kInt32Max, &Params::timeout_ms),
       integer_field("queue_timeout_ms", 1, kInt32Max, &Params::queue_timeout_ms),
-      integer_field("truncate_prompt_tokens", 1, kInt32Max, &Params::truncate_prompt_tokens),
+      {"truncate_prompt_tokens", apply_truncation, integer_schema(-1, kInt32Max)},
       // fine, and without effect on the answer
       checked_field<Params>("user", kStringSchema, read_string),
       checked_field<Params>("safety_identifier", kStringSchema, read_string),
@@ -181,29 +325,16 @@ std::span<const Field<GenerationParams>> generation_fields() {
       checked_field<Params>("store", kBoolSchema, read_bool),
       choice_field("service_tier", kTiers),
       choice_field("verbosity", kVerbosities),
-      checked_field<Params>("prediction", kObjectSchema, read_object),
-      checked_field<Params>("timings_per_token", kBoolSchema, read_bool),
-      // would change the answer, and can't be done
-      {"response_format", apply_response_format, kObjectSchema},
-      unsupported_field<Params>("guided_json", kNoStructuredOutput),
-      unsupported_field<Params>("guided_regex", kNoStructuredOutput),
-      unsupported_field<Params>("guided_choice", kNoStructuredOutput),
-      unsupported_field<Params>("guided_grammar", kNoStructuredOutput),
-      unsupported_field<Params>("structured_outputs", kNoStructuredOutput),
-      unsupported_field<Params>("json_schema", kNoStructuredOutput),
-      unsupported_field<Params>("grammar", kNoStructuredOutput),
-      unsupported_field<Params>("repetition_detection"),
-      unsupported_field<Params>("thinking_token_budget"),
-      empty_list_field("bad_words"),
-      empty_list_field("allowed_token_ids"),
-      empty_list_field("logprob_token_ids"),
-      neutral_field<Params>("dry_multiplier", 0),
-      checked_field<Params>("dry_base", R"({"type":"number"})", any_number),
-      checked_field<Params>("dry_allowed_length", R"({"type":"number"})", any_number),
-      checked_field<Params>("dry_penalty_last_n", R"({"type":"number"})", any_number),
-      checked_field<Params>("dry_sequence_breakers", kStringsSchema, read_array),
-      neutral_field<Params>("xtc_probability", 0),
-      checked_field<Params>("xtc_threshold", R"({"type":"number"})", any_number),
+      {"prediction", apply_prediction, kPredictionSchema},
+      // what the output has to look like
+      {"response_format", apply_response_format, kResponseFormatSchema},
+      {"structured_outputs", apply_structured_outputs, kStructuredSchema},
+      structured_field("guided_json", read_json_schema, R"({"type":["object","boolean","string"]})"),
+      structured_field("guided_regex", read_regex, kStringSchema),
+      structured_field("guided_choice", read_choice_list, kStringsSchema),
+      structured_field("guided_grammar", read_grammar, kStringSchema),
+      structured_field("json_schema", read_json_schema, R"({"type":["object","boolean","string"]})"),
+      structured_field("grammar", read_grammar, kStringSchema),
   };
   return table;
 }
@@ -211,6 +342,10 @@ std::span<const Field<GenerationParams>> generation_fields() {
 Problem check_generation_params(const GenerationParams& params) {
   if (params.max_tokens && params.min_tokens > *params.max_tokens)
     return invalid_value("min_tokens", "must not be larger than max_tokens");
+  if (!params.logprob_token_ids.empty() && params.num_logprobs < 0)
+    return invalid_value("logprob_token_ids", "needs logprobs");
+  if (params.structured)
+    return unsupported(params.structured->param, "structured output is not supported by this server");
   return std::nullopt;
 }
 

@@ -9,6 +9,28 @@
 namespace qwend {
 namespace {
 
+// A word stands at the beginning of the text or after a blank, and is other tokens there.
+std::vector<std::vector<int32_t>> encode_words(const Tokenizer& tokenizer,
+                                               const std::vector<std::string>& words) {
+  std::vector<std::vector<int32_t>> encoded;
+  for (const std::string& word : words) {
+    for (const std::string& text : {word, " " + word}) {
+      std::vector<int32_t> tokens = tokenizer.encode(text, Specials::None);
+      if (!tokens.empty()) encoded.push_back(std::move(tokens));
+    }
+  }
+  return encoded;
+}
+
+// Rows of the embedding that no text belongs to are never drawn.
+Problem check_allowed_tokens(const GenerationParams& params, const Tokenizer& tokenizer) {
+  const std::vector<int32_t>& ids = params.allowed_token_ids;
+  for (size_t i = 0; i < ids.size(); ++i)
+    if (ids[i] >= tokenizer.size() || tokenizer.type(ids[i]) == TokenType::Unused)
+      return invalid_value(at("allowed_token_ids", i), "is a token without text");
+  return std::nullopt;
+}
+
 SamplingParams resolve_sampling(const GenerationParams& params, const App& app) {
   SamplingParams sampling = app.sampling_defaults_openai ? SamplingParams{} : app.model.default_sampling;
   const auto take = [](const auto& given, auto& target) {
@@ -18,6 +40,8 @@ SamplingParams resolve_sampling(const GenerationParams& params, const App& app) 
   take(params.top_p, sampling.top_p);
   take(params.min_p, sampling.min_p);
   take(params.typical_p, sampling.typical_p);
+  take(params.xtc_probability, sampling.xtc_probability);
+  take(params.xtc_threshold, sampling.xtc_threshold);
   take(params.repetition_penalty, sampling.repetition_penalty);
   take(params.presence_penalty, sampling.presence_penalty);
   take(params.frequency_penalty, sampling.frequency_penalty);
@@ -26,9 +50,13 @@ SamplingParams resolve_sampling(const GenerationParams& params, const App& app) 
   // 0 is allowed by the schema and means: as few candidates as there can be.
   sampling.top_p = std::max(sampling.top_p, std::numeric_limits<float>::min());
   sampling.typical_p = std::max(sampling.typical_p, std::numeric_limits<float>::min());
+  sampling.dry = params.dry;
   sampling.seed = params.seed;
   sampling.logit_bias = params.logit_bias;
+  sampling.bad_words = encode_words(*app.tokenizer, params.bad_words);
+  sampling.allowed_tokens = params.allowed_token_ids;
   sampling.num_logprobs = params.num_logprobs;
+  sampling.logprob_tokens = params.logprob_token_ids;
   return sampling;
 }
 
@@ -50,17 +78,25 @@ int64_t longest_context(const App& app) {
   return std::min<int64_t>(app.model.max_model_len, int64_t{config.num_kv_blocks} * config.block_size);
 }
 
+// What fits leaves room for max_tokens, or for one.
+void truncate(const GenerationParams& params, int64_t context, std::vector<int32_t>& prompt) {
+  if (!params.truncate_prompt_tokens) return;
+  const int64_t fits = std::max<int64_t>(context - std::max(params.max_tokens.value_or(1), 1), 1);
+  const int64_t asked = *params.truncate_prompt_tokens;
+  const auto keep = static_cast<size_t>(asked < 0 ? fits : asked);
+  if (prompt.size() > keep) prompt.erase(prompt.begin(), prompt.end() - static_cast<ptrdiff_t>(keep));
+}
+
 }  // namespace
 
 Result<GenerationRequest, ApiError> to_generation_request(const GenerationParams& params,
                                                           std::vector<int32_t> prompt, const App& app,
                                                           std::string_view key_name,
                                                           std::string_view prompt_param) {
-  const auto keep =
-      static_cast<size_t>(params.truncate_prompt_tokens.value_or(std::numeric_limits<int32_t>::max()));
-  if (prompt.size() > keep) prompt.erase(prompt.begin(), prompt.end() - static_cast<ptrdiff_t>(keep));
-  const auto prompt_tokens = static_cast<int64_t>(prompt.size());
+  if (Problem problem = check_allowed_tokens(params, *app.tokenizer)) return *problem;
   const int64_t context = longest_context(app);
+  truncate(params, context, prompt);
+  const auto prompt_tokens = static_cast<int64_t>(prompt.size());
   const int64_t left = context - prompt_tokens;
   if (left < (params.max_tokens == 0 ? 0 : 1))
     return context_length_exceeded(prompt_param, prompt_tokens, context);
@@ -75,6 +111,7 @@ Result<GenerationRequest, ApiError> to_generation_request(const GenerationParams
   request.stop.stop_token_ids = params.stop_token_ids;
   request.stop.stop = params.stop;
   request.stop.include_stop_in_output = params.include_stop;
+  request.stop.repetition = params.repetition;
   request.keep_control_tokens = !params.skip_special_tokens;
   request.use_prefix_cache = params.cache_prompt;
   request.cache_salt = salt_of(params, key_name);
@@ -94,6 +131,12 @@ std::string params_to_json(const GenerationRequest& request) {
       .member("top_p", s.top_p)
       .member("min_p", s.min_p)
       .member("typical_p", s.typical_p)
+      .member("xtc_probability", s.xtc_probability)
+      .member("xtc_threshold", s.xtc_threshold)
+      .member("dry_multiplier", s.dry.multiplier)
+      .member("dry_base", s.dry.base)
+      .member("dry_allowed_length", s.dry.allowed_length)
+      .member("dry_penalty_last_n", s.dry.last_n)
       .member("repetition_penalty", s.repetition_penalty)
       .member("presence_penalty", s.presence_penalty)
       .member("frequency_penalty", s.frequency_penalty)
@@ -101,6 +144,7 @@ std::string params_to_json(const GenerationRequest& request) {
       .member("min_tokens", request.stop.min_tokens)
       .member("ignore_eos", request.stop.ignore_eos)
       .member("n", request.n);
+  if (request.thinking) writer.member("thinking_token_budget", request.thinking->max_tokens);
   s.seed ? writer.member("seed", *s.seed) : writer.key("seed").null();
   writer.end_object();
   return out;

@@ -6,12 +6,6 @@
 namespace qwend {
 namespace {
 
-bool is_function_name(std::string_view name) {
-  return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
-  });
-}
-
 // value.type must be "function"; value.function.name is returned.
 Result<std::string, ApiError> function_name(const Value& value, const std::string& path) {
   if (auto object = read_object(value, path); !object) return object.error();

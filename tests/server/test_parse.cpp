@@ -220,15 +220,16 @@ TEST_CASE("what can't be done is refused as unsupported, on both endpoints", "[s
       {R"("guided_regex":"a+")", "guided_regex"},
       {R"("guided_choice":["a"])", "guided_choice"},
       {R"("guided_grammar":"root ::= a")", "guided_grammar"},
-      {R"("structured_outputs":{})", "structured_outputs"},
+      {R"("guided_json":"{\"type\":\"object\"}")", "guided_json"},
+      {R"("response_format":{"type":"json_object","schema":{}})", "response_format"},
+      {R"("structured_outputs":{"json":true})", "structured_outputs.json"},
+      {R"("structured_outputs":{"regex":"a+","choice":null})", "structured_outputs.regex"},
+      {R"("structured_outputs":{"choice":["a","b"]})", "structured_outputs.choice"},
+      {R"("structured_outputs":{"grammar":"root ::= a"})", "structured_outputs.grammar"},
+      {R"("structured_outputs":{"json_object":true})", "structured_outputs.json_object"},
+      {R"("structured_outputs":{"structural_tag":{}})", "structured_outputs.structural_tag"},
+      {R"("json_schema":{"type":"object"})", "json_schema"},
       {R"("grammar":"x")", "grammar"},
-      {R"("dry_multiplier":0.8)", "dry_multiplier"},
-      {R"("xtc_probability":0.5)", "xtc_probability"},
-      {R"("bad_words":["x"])", "bad_words"},
-      {R"("allowed_token_ids":[1])", "allowed_token_ids"},
-      {R"("logprob_token_ids":[1])", "logprob_token_ids"},
-      {R"("repetition_detection":{})", "repetition_detection"},
-      {R"("thinking_token_budget":10)", "thinking_token_budget"},
   };
   std::vector<Bad> chat, completion;
   for (const auto& [member, param] : members) {
@@ -237,6 +238,97 @@ TEST_CASE("what can't be done is refused as unsupported, on both endpoints", "[s
   }
   check_bad_chat(chat);
   check_bad_completion(completion);
+}
+
+TEST_CASE("structured output is validated in full", "[server][parse]") {
+  const std::string schema = R"("response_format":{"type":"json_schema","json_schema":)";
+  const std::vector<Bad> members = {
+      {R"("response_format":{"type":"json_schema"})", "response_format.json_schema",
+       "missing_required_parameter"},
+      {schema + R"([]})", "response_format.json_schema", "invalid_type"},
+      {schema + R"({"schema":{}}})", "response_format.json_schema.name", "missing_required_parameter"},
+      {schema + R"({"name":"a b"}})", "response_format.json_schema.name", "invalid_value"},
+      {schema + R"({"name":"a","schema":3}})", "response_format.json_schema.schema", "invalid_type"},
+      {schema + R"({"name":"a","strict":1}})", "response_format.json_schema.strict", "invalid_type"},
+      {schema + R"({"name":"a","description":1}})", "response_format.json_schema.description",
+       "invalid_type"},
+      {R"("guided_json":3)", "guided_json", "invalid_type"},
+      {R"("guided_json":"{")", "guided_json", "invalid_value"},
+      {R"("guided_json":"[]")", "guided_json", "invalid_value"},
+      {R"("guided_regex":"")", "guided_regex", "invalid_value"},
+      {R"("guided_choice":[])", "guided_choice", "invalid_value"},
+      {R"("guided_choice":["a",1])", "guided_choice[1]", "invalid_type"},
+      {R"("guided_choice":["a","a"])", "guided_choice[1]", "invalid_value"},
+      {R"("guided_grammar":{})", "guided_grammar", "invalid_type"},
+      {R"("structured_outputs":{})", "structured_outputs", "invalid_value"},
+      {R"("structured_outputs":{"regex":"a","choice":["b"]})", "structured_outputs", "invalid_value"},
+      {R"("structured_outputs":{"xml":"a"})", "structured_outputs.xml", "invalid_value"},
+      {R"("structured_outputs":{"json_object":1})", "structured_outputs.json_object", "invalid_type"},
+      {R"("guided_regex":"a","guided_choice":["a"])", "guided_choice", "invalid_value"},
+      {R"("response_format":{"type":"json_object"},"grammar":"a")", "grammar", "invalid_value"},
+  };
+  std::vector<Bad> chat, completion;
+  for (const Bad& bad : members) {
+    chat.push_back({chat_with(bad.body), bad.param, bad.code});
+    completion.push_back({completion_with(bad.body), bad.param, bad.code});
+  }
+  check_bad_chat(chat);
+  check_bad_completion(completion);
+}
+
+TEST_CASE("sampling beyond OpenAI's is validated and kept", "[server][parse]") {
+  check_bad_chat({
+      {chat_with(R"("dry_multiplier":-1)"), "dry_multiplier", "invalid_value"},
+      {chat_with(R"("dry_base":0.5)"), "dry_base", "invalid_value"},
+      {chat_with(R"("dry_allowed_length":0)"), "dry_allowed_length", "invalid_value"},
+      {chat_with(R"("dry_allowed_length":1.5)"), "dry_allowed_length", "invalid_type"},
+      {chat_with(R"("dry_penalty_last_n":-2)"), "dry_penalty_last_n", "invalid_value"},
+      {chat_with(R"("dry_sequence_breakers":"x")"), "dry_sequence_breakers", "invalid_type"},
+      {chat_with(R"("dry_sequence_breakers":[""])"), "dry_sequence_breakers[0]", "invalid_value"},
+      {chat_with(R"("xtc_probability":1.1)"), "xtc_probability", "invalid_value"},
+      {chat_with(R"("xtc_threshold":-0.1)"), "xtc_threshold", "invalid_value"},
+      {chat_with(R"("bad_words":["a",2])"), "bad_words[1]", "invalid_type"},
+      {chat_with(R"("allowed_token_ids":[1000])"), "allowed_token_ids[0]", "invalid_value"},
+      {chat_with(R"("logprob_token_ids":[1])"), "logprob_token_ids", "invalid_value"},
+      {chat_with(R"("logprobs":true,"logprob_token_ids":[-1])"), "logprob_token_ids[0]", "invalid_value"},
+      {chat_with(R"("repetition_detection":{})"), "repetition_detection.max_pattern_size",
+       "missing_required_parameter"},
+      {chat_with(R"("repetition_detection":{"max_pattern_size":4})"), "repetition_detection.min_count",
+       "missing_required_parameter"},
+      {chat_with(R"("repetition_detection":{"max_pattern_size":4,"min_count":1})"),
+       "repetition_detection.min_count", "invalid_value"},
+      {chat_with(R"("repetition_detection":{"max_pattern_size":4,"min_count":2,"min_pattern_size":5})"),
+       "repetition_detection.min_pattern_size", "invalid_value"},
+      {chat_with(R"("repetition_detection":{"max_pattern_size":"4","min_count":2})"),
+       "repetition_detection.max_pattern_size", "invalid_type"},
+      {chat_with(R"("thinking_token_budget":-2)"), "thinking_token_budget", "invalid_value"},
+      {chat_with(R"("truncate_prompt_tokens":0)"), "truncate_prompt_tokens", "invalid_value"},
+      {chat_with(R"("prediction":{"type":"content"})"), "prediction.content", "missing_required_parameter"},
+      {chat_with(R"("prediction":{"type":"x","content":""})"), "prediction.type", "invalid_value"},
+      {chat_with(R"("timings_per_token":1)"), "timings_per_token", "invalid_type"},
+  });
+  const ChatRequest chat = good_chat(chat_with(
+      R"("dry_multiplier":0.8,"dry_base":2,"dry_allowed_length":3,"dry_penalty_last_n":64,)"
+      R"("dry_sequence_breakers":[";"],"xtc_probability":0.5,"xtc_threshold":0.2,"bad_words":["no"],)"
+      R"("allowed_token_ids":[4,5],"logprobs":true,"logprob_token_ids":[7,8,7],"thinking_token_budget":12,)"
+      R"("repetition_detection":{"max_pattern_size":8,"min_count":3},"truncate_prompt_tokens":-1)"));
+  const GenerationParams& p = chat.params;
+  CHECK(p.dry.multiplier == 0.8f);
+  CHECK(p.dry.base == 2.0f);
+  CHECK(p.dry.allowed_length == 3);
+  CHECK(p.dry.last_n == 64);
+  CHECK(p.dry.breakers == std::vector<std::string>{";"});
+  CHECK(p.xtc_probability == 0.5f);
+  CHECK(p.xtc_threshold == 0.2f);
+  CHECK(p.bad_words == std::vector<std::string>{"no"});
+  CHECK(p.allowed_token_ids == std::vector<int32_t>{4, 5});
+  CHECK(p.logprob_token_ids == std::vector<int32_t>{7, 8});
+  CHECK(p.repetition.max_pattern == 8);
+  CHECK(p.repetition.min_pattern == 1);
+  CHECK(p.repetition.min_count == 3);
+  CHECK(p.truncate_prompt_tokens == -1);
+  CHECK(chat.thinking_token_budget == 12);
+  CHECK_FALSE(good_chat(chat_with(R"("thinking_token_budget":-1)")).thinking_token_budget.has_value());
 }
 
 TEST_CASE("what asks for nothing is fine", "[server][parse]") {

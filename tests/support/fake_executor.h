@@ -74,6 +74,10 @@ inline SampledToken fake_sample(const std::vector<float>& logits, const Sampling
   for (int32_t t = 0; t < static_cast<int32_t>(logits.size()); ++t) result.top.push_back({t, logprob(t)});
   std::ranges::stable_sort(result.top, [](auto& a, auto& b) { return a.logprob > b.logprob; });
   result.top.resize(std::min<size_t>(result.top.size(), row.num_logprobs));
+  for (const int32_t t : row.logprob_tokens) {
+    if (std::ranges::find(result.top, t, &TokenLogprob::token) == result.top.end())
+      result.top.push_back({t, logprob(t)});
+  }
   return result;
 }
 
