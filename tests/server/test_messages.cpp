@@ -1,4 +1,6 @@
 // /v1/messages over a real engine with a scripted model.
+#include <thread>
+
 #include "server/anthropic/message_input.h"
 #include "server/anthropic/message_request.h"
 #include "tests/server/api_fixture.h"
@@ -129,7 +131,9 @@ TEST_CASE("failures have the dialect's shape before and within a stream", "[serv
   ApiFixture api;
   int steps = 0;
   api.executor->on_step = [&](const StepInput&) {
-    if (++steps > 3) throw std::runtime_error("device lost");
+    if (++steps <= 3) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));  // the stream has begun by then
+    throw std::runtime_error("device lost");
   };
   const FakeResponder within =
       send(api, with(user("Hi"), {{"stream", true}, {"ignore_eos", true}, {"max_tokens", 50}}));

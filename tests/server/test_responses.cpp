@@ -1,4 +1,6 @@
 // /v1/responses over a real engine with a scripted model.
+#include <thread>
+
 #include "server/responses/response_input.h"
 #include "server/responses/response_request.h"
 #include "server/responses/response_store.h"
@@ -172,7 +174,9 @@ TEST_CASE("a failure within a stream is response.failed, and kept so", "[server]
   ApiFixture api;
   int steps = 0;
   api.executor->on_step = [&](const StepInput&) {
-    if (++steps > 3) throw std::runtime_error("device lost");
+    if (++steps <= 3) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));  // the stream has begun by then
+    throw std::runtime_error("device lost");
   };
   const FakeResponder response =
       respond(api, {{"input", "Hi"}, {"stream", true}, {"store", true}, {"ignore_eos", true}});
