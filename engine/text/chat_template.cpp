@@ -1,6 +1,9 @@
 #include "engine/text/chat_template.h"
 
+#include <algorithm>
+
 #include "engine/text/templates/families.h"
+#include "engine/text/templates/python_text.h"
 #include "engine/text/templates/recognise.h"
 
 namespace qwend {
@@ -94,6 +97,10 @@ Result<std::vector<TextSegment>, std::string> ChatTemplate::render(const std::ve
   if (stays_open && (last.role != "assistant" || !last.tool_calls.empty())) {
     return std::string("continue_final_message needs an assistant message without tool calls at the end.");
   }
+  if (stays_open && supports_thinking()) {
+    if (const auto thought = open_think_block(last))
+      return render_thinking(messages, tools, options, *thought);
+  }
   ChatTemplateOptions effective = options;
   if (stays_open) effective.add_generation_prompt = false;
   Prompt prompt;
@@ -102,6 +109,32 @@ Result<std::vector<TextSegment>, std::string> ChatTemplate::render(const std::ve
   std::vector<TextSegment> segments = prompt.take();
   if (stays_open) reopen_last_turn(segments);
   return segments;
+}
+
+// The prompt for a new answer, in which the thinking goes on: templates themselves know closed blocks only.
+Result<std::vector<TextSegment>, std::string> ChatTemplate::render_thinking(
+    const std::vector<ChatMessage>& messages, const std::vector<Value>& tools,
+    const ChatTemplateOptions& options, std::string_view thought) const {
+  ChatTemplateOptions anew = options;
+  anew.continue_final_message = false;
+  anew.add_generation_prompt = true;
+  anew.enable_thinking = true;
+  auto rendered = render({messages.begin(), messages.end() - 1}, tools, anew);
+  if (!rendered) return rendered;
+  std::vector<TextSegment> segments = std::move(rendered).value();
+  if (!join(segments).ends_with("<think>\n")) segments.push_back({"<think>\n", Specials::All});
+  if (!thought.empty()) segments.push_back({std::string(thought), Specials::UserDefined});
+  return segments;
+}
+
+std::optional<std::string_view> open_think_block(const ChatMessage& message) {
+  constexpr std::string_view kOpen = "<think>", kClose = "</think>";
+  if (message.reasoning && message.content.empty())
+    return templates::lstrip_newlines(std::string_view(*message.reasoning));
+  const std::string_view content = message.content;
+  const size_t begin = std::min(content.find_first_not_of(" \t\r\n"), content.size());
+  if (!content.substr(begin).starts_with(kOpen) || templates::contains(content, kClose)) return std::nullopt;
+  return templates::lstrip_newlines(content.substr(begin + kOpen.size()));
 }
 
 std::string join(const std::vector<TextSegment>& segments) {

@@ -31,7 +31,9 @@ struct ChatTemplateOptions {
   bool add_generation_prompt = true;
   std::optional<bool> enable_thinking;  // absent: the template's own default
   bool preserve_thinking = false;  // keep the reasoning of earlier turns, where the template knows the option
-  bool continue_final_message = false;  // leave the last assistant message open; no generation prompt
+  // Leave the last assistant message open; no generation prompt. Where it has only begun to think, its think
+  // block stays open.
+  bool continue_final_message = false;
 };
 
 enum class ChatFamily {
@@ -76,9 +78,18 @@ class ChatTemplate {
                                                        const ChatTemplateOptions& options) const;
 
  private:
+  Result<std::vector<TextSegment>, std::string> render_thinking(const std::vector<ChatMessage>& messages,
+                                                                const std::vector<Value>& tools,
+                                                                const ChatTemplateOptions& options,
+                                                                std::string_view thought) const;
+
   ChatTemplateTraits traits_;
   std::string warning_;
 };
+
+// What an assistant message has thought, when its think block is open: <think> at the start of its content
+// without </think>, or reasoning without content.
+std::optional<std::string_view> open_think_block(const ChatMessage& message);
 
 std::string join(const std::vector<TextSegment>& segments);  // the prompt as one string
 

@@ -32,14 +32,6 @@ std::string forced_call(const ToolSettings& tools, ToolCallFormat format) {
   return {};
 }
 
-// The message to be continued has opened a think block and not closed it.
-bool continues_reasoning(const ChatRequest& request) {
-  if (!request.template_options.continue_final_message) return false;
-  const std::string& content = request.messages.back().content;
-  const size_t open = content.rfind("<think>");
-  return open != std::string::npos && content.find("</think>", open) == std::string::npos;
-}
-
 }  // namespace
 
 Result<ChatPrompt, ApiError> make_chat_prompt(const App& app, const ChatRequest& request) {
@@ -58,7 +50,15 @@ Result<ChatPrompt, ApiError> make_chat_prompt(const App& app, const ChatRequest&
   prompt.segments = std::move(segments).value();
 
   const bool ends_in_think = !prompt.segments.empty() && prompt.segments.back().text.ends_with(kThinkOpen);
-  prompt.starts_in_reasoning = ends_in_think || continues_reasoning(request);
+  const bool continues = request.template_options.continue_final_message &&
+                         app.chat_template.supports_thinking() &&
+                         open_think_block(request.messages.back()).has_value();
+  prompt.starts_in_reasoning = ends_in_think || continues;
+  // Models that always think, told not to, get an empty block, as their hybrid siblings do.
+  if (ends_in_think && !continues && options.enable_thinking == false && prompt.forced_prefix.empty()) {
+    prompt.segments.push_back({std::string(kThinkClose.substr(1)), Specials::UserDefined});
+    prompt.starts_in_reasoning = false;
+  }
   if (!prompt.forced_prefix.empty()) {
     // Always-thinking models get an empty block, as their hybrid siblings do when thinking is off.
     std::string text =

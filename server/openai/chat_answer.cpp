@@ -83,7 +83,9 @@ void ChatAnswer::chunk(int32_t index, const char* finish_reason, const Totals* t
 
 void ChatAnswer::write_chunk_usage(json::JsonWriter& writer) const {
   if (options_.continuous_usage_stats) {
-    Usage usage{.prompt_tokens = options_.prompt_tokens, .cached_tokens = 0, .completion_tokens = 0};
+    Usage usage{.prompt_tokens = options_.prompt_tokens,
+                .cached_tokens = so_far_.usage.cached_tokens,
+                .completion_tokens = 0};
     for (const ChoiceState& state : choices_) usage.completion_tokens += state.choice.tokens();
     write_usage(writer.key("usage"), usage, reasoning_tokens());
   } else if (options_.include_usage) {

@@ -75,7 +75,9 @@ Problem apply_prompt_parts(const Value& body, const ChatFields& fields, ChatRequ
     return invalid_value("continue_final_message", "needs an assistant message at the end of messages");
   options.preserve_thinking = fields.preserve_thinking;
   options.enable_thinking = fields.enable_thinking;
-  if (!options.enable_thinking && fields.reasoning_effort == "none") options.enable_thinking = false;
+  const std::string& effort = fields.reasoning_effort;
+  if (!options.enable_thinking && !effort.empty() && effort != "minimal")
+    options.enable_thinking = effort != "none";
   return std::nullopt;
 }
 
