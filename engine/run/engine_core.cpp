@@ -30,7 +30,8 @@ EngineCore::EngineCore(const EngineConfig& config, StepExecutor& executor, const
       prefix_cache_(config.prefix_cache),
       max_in_flight_(std::clamp(executor.max_in_flight(), 1, 2)),  // rows can refer to one step before theirs
       blocks_(config.num_kv_blocks, config.block_size, executor.copies_blocks()),
-      scheduler_({config.max_seqs, config.max_batch_tokens, config.prompt_logit_rows}, blocks_),
+      scheduler_({config.max_seqs, config.max_batch_tokens, config.prompt_logit_rows}, blocks_,
+                 [this](Sequence& sequence) { recall_prompt_logprobs(sequence); }),
       batch_(config.block_size, never_drawn_) {}
 
 void EngineCore::add(std::unique_ptr<ActiveRequest> request) {
@@ -188,6 +189,7 @@ void EngineCore::commit(const Step& step, std::vector<SampledToken> sampled) {
     if (is_prompt_logprob) {
       sequence->request->prompt_logprobs.push_back(
           {sampled[row].token, sampled[row].logprob, std::move(sampled[row].top)});
+      keep_prompt_logprobs(*sequence);
     } else {
       add_token(*sequence, std::move(sampled[row]));
     }
@@ -205,6 +207,38 @@ void EngineCore::prompt_computed(ActiveRequest& request) {
   counters_.prompt_tokens += request.usage.prompt_tokens;
   if (request.params.stop.max_tokens == 0) return;
   for (size_t i = 1; i < request.sequences.size(); ++i) scheduler_.add(request.sequences[i]);
+}
+
+// What is known of the prompt's beginning need not be computed: the sequence starts at the first unknown one.
+void EngineCore::recall_prompt_logprobs(Sequence& sequence) {
+  ActiveRequest& request = *sequence.request;
+  if (request.started()) return;  // preempted: it has what it had
+  std::vector<TokenOutput>& known = request.prompt_logprobs;
+  const int32_t num_top = request.params.prompt_logprobs;
+  known.resize(1);
+  for (const uint64_t content : blocks_.known_contents(sequence)) {
+    const std::vector<TokenOutput>* tokens = prompt_logprobs_.find(content, num_top);
+    if (tokens == nullptr) break;
+    const bool first = known.size() == 1;  // the first token of all has none
+    for (size_t i = first ? 1 : 0; i < tokens->size(); ++i) {
+      TokenOutput& token = known.emplace_back((*tokens)[i]);
+      if (token.top.size() > static_cast<size_t>(num_top)) token.top.resize(static_cast<size_t>(num_top));
+    }
+  }
+  sequence.num_prompt_logits = static_cast<int32_t>(known.size()) - 1;
+}
+
+// Once all are there; the prompt's full blocks have been sealed by then, but perhaps the last.
+void EngineCore::keep_prompt_logprobs(const Sequence& sequence) {
+  const ActiveRequest& request = *sequence.request;
+  const std::span<const TokenOutput> tokens = request.prompt_logprobs;
+  if (tokens.size() != sequence.prompt.size() || sequence.domain.private_to != 0) return;
+  const auto size = static_cast<size_t>(blocks_.block_size());
+  for (size_t i = 0; (i + 1) * size <= tokens.size() && i < sequence.block_table.size(); ++i) {
+    const uint64_t content = blocks_.content_of(sequence.block_table[i]);
+    if (content == 0) break;
+    prompt_logprobs_.store(content, request.params.prompt_logprobs, tokens.subspan(i * size, size));
+  }
 }
 
 void EngineCore::add_token(Sequence& sequence, SampledToken sampled) {

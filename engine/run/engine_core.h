@@ -9,6 +9,7 @@
 
 #include "engine/engine.h"
 #include "engine/run/active_request.h"
+#include "engine/run/prompt_logprob_cache.h"
 #include "engine/run/step_batch.h"
 #include "engine/run/step_executor.h"
 #include "engine/schedule/block_manager.h"
@@ -63,6 +64,8 @@ class EngineCore {
   void commit_oldest();
   void commit(const Step& step, std::vector<SampledToken> sampled);
   void prompt_computed(ActiveRequest& request);
+  void recall_prompt_logprobs(Sequence& sequence);
+  void keep_prompt_logprobs(const Sequence& sequence);
   void add_token(Sequence& sequence, SampledToken sampled);
   void end(ActiveRequest& request, FinishReason reason, const std::string& error = {});
   void end_sequence(Sequence& sequence, FinishReason reason);
@@ -75,6 +78,7 @@ class EngineCore {
   const bool prefix_cache_;
   const size_t max_in_flight_;
   BlockManager blocks_;
+  PromptLogprobCache prompt_logprobs_;
   Scheduler scheduler_;
   StepBatch batch_;
   std::unordered_map<RequestId, std::unique_ptr<ActiveRequest>> requests_;

@@ -124,6 +124,13 @@ void BlockManager::forget(int32_t block) {
   if (siblings.empty()) children_.erase(children);
 }
 
+std::vector<uint64_t> BlockManager::known_contents(const Sequence& sequence) {
+  std::vector<uint64_t> contents;
+  for (const int32_t block : find_prefix(sequence, sequence.num_prompt_tokens()))
+    contents.push_back(blocks_[block].content);
+  return contents;
+}
+
 bool BlockManager::admit(Sequence& sequence, int32_t max_cached_tokens, int32_t reserve) {
   CHECK(sequence.block_table.empty() && max_cached_tokens <= sequence.num_tokens());
   std::vector<int32_t> table = find_prefix(sequence, max_cached_tokens);

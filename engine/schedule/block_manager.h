@@ -59,6 +59,9 @@ class BlockManager {
   // copied, and fresh blocks for the rest of its tokens; sets num_computed_tokens to the prefix. False, and
   // nothing changed, when fewer than `reserve` blocks would be left for others.
   bool admit(Sequence& sequence, int32_t max_cached_tokens, int32_t reserve);
+  // Content numbers of the longest known prefix of a sequence's prompt, a full block each.
+  std::vector<uint64_t> known_contents(const Sequence& sequence);
+  uint64_t content_of(int32_t block) const { return blocks_[block].content; }  // 0: not sealed
   // Makes room for num_tokens tokens. False, and nothing changed, when the pool is used up.
   bool grow(Sequence& sequence, int32_t num_tokens);
   // The copies that admissions since the last call rely on: to be made before the next step.

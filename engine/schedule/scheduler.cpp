@@ -73,6 +73,7 @@ void Scheduler::schedule_prompts(Schedule& step) {
 bool Scheduler::admit(Sequence& sequence) {
   CHECK(sequence.num_pending_tokens == 0);  // results come before the step after a preemption is scheduled
   if (blocked_ == &sequence && blocked_at_release_ == blocks_.num_releases()) return false;
+  if (recall_ && sequence.wants_prompt_logits) recall_(sequence);
   // The last token is always computed, for its logits; so is every prompt token whose logits are still
   // wanted.
   const int32_t max_cached =

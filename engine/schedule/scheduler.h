@@ -1,8 +1,10 @@
 // Continuous batching: which sequences compute how many tokens in the next step.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/schedule/block_manager.h"
@@ -53,7 +55,12 @@ class Scheduler {
  public:
   static constexpr int64_t kPriorityHandicapUs = 10'000'000;  // a level of priority
 
-  Scheduler(SchedulerConfig config, BlockManager& blocks) : config_(config), blocks_(blocks) {}
+  // Called for a waiting sequence whose prompt log-probabilities are wanted: may advance num_prompt_logits by
+  // those that are known.
+  using Recall = std::function<void(Sequence&)>;
+
+  Scheduler(SchedulerConfig config, BlockManager& blocks, Recall recall = {})
+      : config_(config), blocks_(blocks), recall_(std::move(recall)) {}
 
   void add(Sequence& sequence);     // Held -> Waiting
   void remove(Sequence& sequence);  // any state -> Finished; its blocks are given back at once
@@ -83,6 +90,7 @@ class Scheduler {
 
   const SchedulerConfig config_;
   BlockManager& blocks_;
+  const Recall recall_;
   std::set<Sequence*, Precedes> waiting_;
   std::vector<Sequence*> running_;  // in order
   // The sequence for which there was no room, and the state of the pool then: trying again is pointless (and

@@ -175,7 +175,7 @@ TEST_CASE("More sequences than places run in waves", "[engine]") {
   CHECK(h.core.stats().finished_length == 10);
 }
 
-TEST_CASE("Prompt log-probabilities come once, bypass the cache and fill it", "[engine]") {
+TEST_CASE("Prompt log-probabilities come once, compute what has none yet, and fill the cache", "[engine]") {
   EngineHarness h(config(), GENERATE(1, 2));
   Received warm = h.submit(endless(prompt_of(50), 1));
   h.run();
@@ -207,6 +207,48 @@ TEST_CASE("Prompt log-probabilities come once, bypass the cache and fill it", "[
   h.run();
   REQUIRE(plain.take());
   CHECK(plain.usage.cached_tokens == 48);
+}
+
+TEST_CASE("Prompt log-probabilities that are known are not computed again", "[engine]") {
+  EngineHarness h(config(), GENERATE(1, 2));
+  const auto echo = [&](const std::vector<int32_t>& prompt, int32_t num_top, uint64_t salt = 0) {
+    GenerationRequest request = endless(prompt, 0);
+    request.prompt_logprobs = num_top;
+    request.cache_salt = salt;
+    Received received = h.submit(request);
+    h.run();
+    REQUIRE(received.take());
+    REQUIRE(received.prompt_logprobs.size() == prompt.size());
+    for (size_t i = 1; i < prompt.size(); ++i)
+      REQUIRE(received.prompt_logprobs[i].top.size() == static_cast<size_t>(num_top));
+    return received;
+  };
+  const auto same = [](const Received& a, const Received& b, size_t count) {
+    for (size_t i = 0; i < count; ++i) {
+      REQUIRE(a.prompt_logprobs[i].token == b.prompt_logprobs[i].token);
+      REQUIRE(a.prompt_logprobs[i].logprob == b.prompt_logprobs[i].logprob);
+    }
+  };
+  const Received cold = echo(prompt_of(50), 2);
+  CHECK(cold.usage.cached_tokens == 0);
+  const Received again = echo(prompt_of(50), 2);
+  CHECK(again.usage.cached_tokens >= 32);  // the row before the first unknown one is computed
+  same(cold, again, 50);
+  const Received fewer = echo(prompt_of(50), 1);
+  CHECK(fewer.usage.cached_tokens >= 32);
+  same(cold, fewer, 50);
+  CHECK(echo(prompt_of(50), 3).usage.cached_tokens == 0);  // more than is known
+  CHECK(echo(prompt_of(50), 3).usage.cached_tokens >= 32);
+
+  std::vector<int32_t> other = prompt_of(40);  // the same context, another continuation
+  for (int32_t i = 0; i < 20; ++i) other.push_back('?');
+  const Received continued = echo(other, 1);
+  CHECK(continued.usage.cached_tokens >= 16);
+  same(cold, continued, 40);
+  CHECK(echo(prompt_of(50), 2, 7).usage.cached_tokens == 0);  // nobody else's
+  const Received whole = echo(prompt_of(48), 2);              // nothing is missing
+  CHECK(whole.usage.cached_tokens >= 32);
+  same(cold, whole, 48);
 }
 
 TEST_CASE("A prompt of one token has no log-probability to tell", "[engine]") {
