@@ -56,13 +56,12 @@ Result<ChatPrompt, ApiError> make_chat_prompt(const App& app, const ChatRequest&
   prompt.starts_in_reasoning = ends_in_think || continues;
   // Models that always think, told not to, get an empty block, as their hybrid siblings do.
   if (ends_in_think && !continues && options.enable_thinking == false && prompt.forced_prefix.empty()) {
-    prompt.segments.push_back({std::string(kThinkClose.substr(1)), Specials::UserDefined});
+    prompt.segments.push_back({std::string(kThinkClose), Specials::UserDefined});
     prompt.starts_in_reasoning = false;
   }
   if (!prompt.forced_prefix.empty()) {
     // Always-thinking models get an empty block, as their hybrid siblings do when thinking is off.
-    std::string text =
-        prompt.starts_in_reasoning ? std::string(kThinkClose.substr(ends_in_think ? 1 : 0)) : "";
+    const std::string text(prompt.starts_in_reasoning ? kThinkClose : "");
     prompt.segments.push_back({text + prompt.forced_prefix, Specials::UserDefined});
     prompt.starts_in_reasoning = false;
   }

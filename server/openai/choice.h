@@ -54,8 +54,8 @@ struct ChoiceOptions {
   ToolCallFormat tool_calls = ToolCallFormat::None;
   bool parallel_tool_calls = true;
   ToolList tools = nullptr;
-  std::string forced_prefix =
-      {};  // put into the prompt to force a call: the parser sees it ahead of the output
+  // Put into the prompt to force a call: the parser sees it ahead of the output.
+  std::string forced_prefix = {};
   bool logprobs = false;
   bool token_ids = false;
   bool keep_control = false;

@@ -492,8 +492,9 @@ TEST_CASE("aliases, and which of two wins", "[server][parse]") {
   CHECK(good_chat(chat_with(R"("reasoning_effort":"none")")).template_options.enable_thinking == false);
   CHECK(good_chat(chat_with(R"("reasoning_effort":"none","enable_thinking":true)"))
             .template_options.enable_thinking == true);
+  CHECK(good_chat(chat_with(R"("reasoning_effort":"high")")).template_options.enable_thinking == true);
   CHECK_FALSE(
-      good_chat(chat_with(R"("reasoning_effort":"high")")).template_options.enable_thinking.has_value());
+      good_chat(chat_with(R"("reasoning_effort":"minimal")")).template_options.enable_thinking.has_value());
   CHECK(good_chat(chat_with(R"("chat_template_kwargs":{"enable_thinking":false})"))
             .template_options.enable_thinking == false);
 }

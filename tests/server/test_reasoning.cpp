@@ -11,7 +11,8 @@ namespace {
 
 constexpr char kThinkingTemplate[] =  // Qwen3-Thinking: no switch
     "<|im_start|> You may call one or more functions to assist with the user query. return a json object "
-    "with function name and arguments within <tool_call></tool_call> XML tags </think> last_query";
+    "with function name and arguments within <tool_call></tool_call> XML tags </think> last_query "
+    "'<|im_start|>assistant\\n<think>\\n'";
 
 std::string prompt_of(ApiFixture& api, const Json& body) {
   const FakeResponder response = api.call(handle_apply_template, body.dump());
