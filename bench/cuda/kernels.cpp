@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -131,7 +132,7 @@ struct Rows {
   int64_t stride;
 };
 
-enum class Product { Skinny, Wide, Large };
+enum class Product { Skinny, Large };
 
 void bench_matmul(Bench& bench, std::vector<int> row_counts, Product product) {
   for (const DType dtype : {DType::F16, DType::Q8_0, DType::Q4_K, DType::Q6_K, DType::Q5_0}) {
@@ -145,7 +146,6 @@ void bench_matmul(Bench& bench, std::vector<int> row_counts, Product product) {
       const Epilogue epilogue = shape.swiglu ? Epilogue::SwiGlu : Epilogue::Store;
       const MatmulOut to{out.data(), shape.swiglu ? shape.rows / 2 : shape.rows, row_max.data()};
       if (product == Product::Large) bench.large.reserve(shape.rows);
-      if (product == Product::Wide && !WideMatmul::serves(weights.at(0), epilogue)) continue;
       for (const int rows : row_counts) {
         for (const bool two_planes : {false, true}) {
           if (two_planes && shape.two_planes == nullptr) continue;
@@ -153,8 +153,6 @@ void bench_matmul(Bench& bench, std::vector<int> row_counts, Product product) {
           const double us = bench.time(weights.count(), [&](int i) {
             if (product == Product::Large) {
               bench.large.run(weights.at(i), in, rows, epilogue, to);
-            } else if (product == Product::Wide) {
-              bench.wide.run(weights.at(i), in, rows, epilogue, to);
             } else {
               matmul_skinny(weights.at(i), in, rows, epilogue, to, bench.stream.get());
             }
@@ -167,6 +165,59 @@ void bench_matmul(Bench& bench, std::vector<int> row_counts, Product product) {
           bench.report(format_info(dtype).name, two_planes ? shape.two_planes : shape.name, rows, us, bytes,
                        planes * 2 * elements * rows);
         }
+      }
+    }
+  }
+}
+
+// Wide products cut in every way, beside the library: microseconds a cut (tile and fewest stages a CTA), then
+// what the plan makes of it.
+void bench_wide(Bench& bench) {
+  struct Cut {
+    const char* name;
+    WidePlan plan;
+    int rows;  // tokens of a tile
+  };
+  constexpr Cut kCuts[] = {
+      {"128x32", {WideTile::k128x32, 4}, 32},    {"256x32", {WideTile::k256x32, 4}, 32},
+      {"128x64", {WideTile::k128x64, 4}, 64},    {"128x64/2", {WideTile::k128x64, 2}, 64},
+      {"128x64/8", {WideTile::k128x64, 8}, 64},  {"256x64", {WideTile::k256x64, 4}, 64},
+      {"128x128", {WideTile::k128x128, 4}, 128}, {"256x128", {WideTile::k256x128, 4}, 128}};
+  std::printf("%-6s %-14s %5s", "", "", "rows");
+  for (const Cut& cut : kCuts) std::printf(" %8s", cut.name);
+  std::printf(" %8s | %8s\n", "library", "plan");
+  for (const DType dtype : {DType::F16, DType::Q8_0, DType::Q4_K, DType::Q6_K, DType::Q5_0}) {
+    for (const Shape& shape : kShapes) {
+      if (format_info(dtype).block_elements == 256 && shape.cols % 256 != 0) continue;
+      constexpr int kMost = 256;
+      const Weights weights(bench, dtype, shape);
+      const Rows x(kMost, shape.cols);
+      const DeviceBuffer<float> out(static_cast<size_t>(kMost * shape.rows));
+      const auto row_max = DeviceBuffer<uint32_t>::zeroed(kMost);
+      const Epilogue epilogue = shape.swiglu ? Epilogue::SwiGlu : Epilogue::Store;
+      const int64_t width = shape.swiglu ? shape.rows / 2 : shape.rows;
+      const MatmulOut to{out.data(), width, row_max.data()};
+      bench.large.reserve(shape.rows);
+      const HalfRows in = x.in();
+      for (const int rows : {32, 64, 128, 256}) {
+        std::printf("%-6s %-14s %5d", format_info(dtype).name, shape.name, rows);
+        const auto time = [&](std::optional<WidePlan> plan) {
+          return bench.time(weights.count(),
+                            [&](int i) { bench.wide.run(weights.at(i), in, rows, epilogue, to, plan); });
+        };
+        for (const Cut& cut : kCuts) {
+          const bool fits = cut.rows <= std::max(rows, 64) && cut.rows * 4 >= rows;
+          fits ? std::printf(" %8.2f", time(cut.plan)) : std::printf(" %8s", "");
+        }
+        const double large = bench.time(
+            weights.count(), [&](int i) { bench.large.run(weights.at(i), in, rows, epilogue, to); });
+        const double planned = time({});
+        const double bytes = static_cast<double>(format_bytes(dtype, shape.rows * shape.cols)) +
+                             rows * static_cast<double>(shape.cols * 2 + width * 4);
+        const double operations = 2.0 * static_cast<double>(shape.rows * shape.cols) * rows;
+        std::printf(" %8.2f | %8.2f us %5.1f%% of bandwidth, %5.1f TFLOP/s\n", large, planned,
+                    100 * bytes / (planned * 1e-6) / bench.bytes_per_second, operations / planned * 1e-6);
+        std::fflush(stdout);
       }
     }
   }
@@ -315,7 +366,7 @@ int run(const std::vector<std::string>& wanted) {
   std::printf("read bandwidth %.0f GB/s, FP16 GEMM %.0f TFLOP/s\n", bench.bytes_per_second * 1e-9,
               bench.flops * 1e-12);
   if (asked("matmul")) bench_matmul(bench, {1, 8, 16}, Product::Skinny);
-  if (asked("wide")) bench_matmul(bench, {32, 64, 128}, Product::Wide);
+  if (asked("wide")) bench_wide(bench);
   if (asked("large")) bench_matmul(bench, {32, 64, 128, 512, 2048}, Product::Large);
   if (asked("attention")) bench_attention(bench);
   if (asked("small")) bench_small(bench);

@@ -18,10 +18,13 @@ KvLayer layer_of(const DeviceKvCache& kv, int32_t layer) {
   return static_cast<const CudaKvCache&>(kv).layer(layer);
 }
 
-// Rows up to which every warp reads its activations from L2 in passing. Beyond, tokens share them through
-// shared memory (block formats) or cuBLASLt takes over (FP16): measured on an H100, 7B gate and up with 64
-// tokens took 350 us in the skinny kernels, 3.5 times the time of one token.
+// Rows up to which every warp reads its activations from L2 in passing. Beyond, warps share them through
+// shared memory: measured on an H100, 7B gate and up with 64 tokens took 350 us in the skinny kernels, 3.5
+// times the time of one token.
 constexpr int32_t kFewRows = 16;
+// Rows up to which the wide kernels are faster than the library on FP16 weights, and on block formats, which
+// it would have to expand.
+constexpr int32_t kMaxWideHalfRows = 128, kMaxWideBlockRows = 256;
 constexpr size_t kExpandedWeightBytes = size_t{128} << 20;
 
 bool same(const RopeTable& a, const RopeTable& b) {
@@ -248,7 +251,9 @@ void CudaBackend::matmul(const CudaMatrix& w, const HalfRows& in, int32_t rows, 
                          const MatmulOut& out) {
   const bool exact =
       std::ranges::all_of(w.parts(), [](const WeightPart& p) { return p.dtype == DType::F32; });
-  if (!exact && rows > kFewRows && rows <= kMaxWideRows && WideMatmul::serves(w, epilogue)) {
+  const bool half = std::ranges::any_of(w.parts(), [](const WeightPart& p) { return p.dtype == DType::F16; });
+  if (rows > kFewRows && rows <= (half ? kMaxWideHalfRows : kMaxWideBlockRows) &&
+      WideMatmul::serves(w, epilogue)) {
     return wide_.run(w, in, rows, epilogue, out);
   }
   if (!skinny_serves(w, epilogue) || (rows > kFewRows && !exact)) {

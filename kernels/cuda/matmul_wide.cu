@@ -7,58 +7,63 @@
 namespace qwend::cuda {
 namespace {
 
-constexpr int64_t kMinTiles = 4;  // 64-column tiles of a stretch: fewer would not pay for meeting
-
-bool is_block(DType dtype) { return format_info(dtype).block_elements > 1; }
+constexpr int32_t kMinStages = 4;
+constexpr int kMaxCtas = 8;  // of a multiprocessor
+// Sums that the CTAs of a multiprocessor hold in registers at most, half of all it has; in memory each CTA
+// has room for two tiles.
+constexpr int64_t kSumsOfMultiprocessor = 32768;
 
 }  // namespace
 
-// Two CTAs a multiprocessor at most share sums: 16 row tiles x 16 rows x 128 tokens for each.
 WideMatmul::WideMatmul(cudaStream_t stream) : stream_(stream) {
   int device = 0;
   CUDA_CHECK(cudaGetDevice(&device));
   CUDA_CHECK(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, device));
-  const auto ctas = static_cast<size_t>(2 * multiprocessors_ + 1);
-  partial_ = DeviceBuffer<float>(ctas * wide::kWarps * kTileRows * kMaxWideRows);
-  arrivals_ = DeviceBuffer<uint32_t>::zeroed(ctas);
+  partial_ = DeviceBuffer<float>(static_cast<size_t>(2 * kSumsOfMultiprocessor * multiprocessors_));
+  arrivals_ = DeviceBuffer<uint32_t>::zeroed(static_cast<size_t>(kMaxCtas * multiprocessors_));
 }
 
 bool WideMatmul::serves(const CudaMatrix& w, Epilogue epilogue) {
   if (w.experts() != 1 ||
-      !std::ranges::all_of(w.parts(), [](const WeightPart& p) { return is_block(p.dtype); })) {
+      !std::ranges::all_of(w.parts(), [](const WeightPart& p) { return p.dtype != DType::F32; })) {
     return false;
   }
-  return epilogue != Epilogue::SwiGlu || (w.parts().size() == 1 && w.rows() / 2 % (4 * kTileRows) == 0);
+  return epilogue != Epilogue::SwiGlu || (w.parts().size() == 1 && w.rows() / 2 % kTileRows == 0);
+}
+
+// Tall tiles read activations half as often; matrices with few rows do better with short ones, which share
+// less.
+WidePlan WideMatmul::plan(const WeightPart& part, int32_t num_tokens) const {
+  const bool tall = part.rows >= 128 * multiprocessors_;
+  const int32_t of_64 = (num_tokens + 63) / 64, of_128 = (num_tokens + 127) / 128;
+  if (num_tokens <= 32) return {tall ? WideTile::k256x32 : WideTile::k128x32, kMinStages};
+  if (of_64 < 2 * of_128) return {tall ? WideTile::k256x64 : WideTile::k128x64, kMinStages};
+  return {tall ? WideTile::k256x128 : WideTile::k128x128, kMinStages};
 }
 
 void WideMatmul::run(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, Epilogue epilogue,
-                     const MatmulOut& out) {
-  CHECK(serves(w, epilogue) && num_tokens > 0 && num_tokens <= kMaxWideRows &&
-        in.stride >= padded_width(w.cols()));
-  if (in.low != nullptr) {
-    CHECK(epilogue != Epilogue::SwiGlu);
-    run(w, {in.rows, in.scale, in.stride}, num_tokens, epilogue, out);
-    return run(w, {in.low, in.scale, in.stride}, num_tokens, Epilogue::Add, out);
-  }
+                     const MatmulOut& out, std::optional<WidePlan> chosen) {
+  CHECK(serves(w, epilogue) && num_tokens > 0 && in.stride >= padded_width(w.cols()));
+  CHECK(in.low == nullptr || epilogue != Epilogue::SwiGlu);
   for (const WeightPart& part : w.parts()) {
-    const bool paired = epilogue == Epilogue::SwiGlu;
-    wide::Args args{part,
-                    in,
-                    epilogue,
-                    out,
-                    paired ? w.rows() / 2 : part.rows,
-                    num_tokens,
-                    partial_.data(),
-                    arrivals_.data()};
-    const int64_t cta_rows = kTileRows * (paired ? wide::kWarps / 2 : wide::kWarps);
-    const int64_t ctas = (args.out_rows + cta_rows - 1) / cta_rows;
-    const int64_t stretches = std::clamp<int64_t>(2 * multiprocessors_ / ctas, 1,
-                                                  std::max<int64_t>(1, part.col_tiles() / kMinTiles));
-    const dim3 grid(static_cast<unsigned>(ctas), static_cast<unsigned>(stretches));
-    if (format_info(part.dtype).block_elements == 32) {
-      wide::launch_blocks_of_32(args, grid, stream_);
+    const WidePlan how = chosen.value_or(plan(part, num_tokens));
+    wide::Args args{.part = part,
+                    .in = in,
+                    .epilogue = epilogue,
+                    .out = out,
+                    .out_rows = epilogue == Epilogue::SwiGlu ? w.rows() / 2 : part.rows,
+                    .num_tokens = num_tokens,
+                    .stages = static_cast<int32_t>(part.col_tiles()) * (in.low != nullptr ? 2 : 1),
+                    .partial = partial_.data(),
+                    .arrivals = arrivals_.data()};
+    const wide::Limits limits{multiprocessors_, static_cast<int64_t>(partial_.size()),
+                              static_cast<int>(arrivals_.size()), how.min_stages};
+    if (part.dtype == DType::F16) {
+      wide::launch_half(how.tile, args, limits, stream_);
+    } else if (format_info(part.dtype).block_elements == 32) {
+      wide::launch_blocks_of_32(how.tile, args, limits, stream_);
     } else {
-      wide::launch_blocks_of_256(args, grid, stream_);
+      wide::launch_blocks_of_256(how.tile, args, limits, stream_);
     }
   }
 }

@@ -1,204 +1,349 @@
-// The kernel of matmul_wide.h for one block format.
+// The kernel of matmul_wide.h, for one format of weights and one shape of CTA.
 //
-// A CTA owns 8 row tiles, one a warp (SwiGLU: 4 of gate rows and the 4 of up rows that belong to them), and a
-// stretch of the 64-column tiles. Weights go from memory to registers, each once; activations go through a
-// ring in shared memory that all warps read: for 64 tokens they are 14 times the bytes of 4-bit weights of 16
-// rows, and L2 could not feed every warp with its own.
+// A CTA computes output tiles of 16 * kRowTiles rows for each of its warps by 8 * kTokenTiles tokens. Weights
+// and activations come by cp.async through one ring of stages of 64 columns; a warp turns its weights into
+// fragments once, for all tokens of the tile, and activations are read with ldmatrix by every warp.
+//
+// All stages of all output tiles form one list, cut into equal stretches, one a CTA ("stream-K"): the device
+// is full whatever the matrix, and at most two tiles of a stretch are shared with its neighbours. Their sums
+// meet in device memory; the CTA that arrives last adds them up in order.
 #pragma once
 #include <cuda_fp16.h>
 
-#include "kernels/cuda/device_math.cuh"
-#include "kernels/cuda/matmul.h"
-#include "kernels/cuda/matmul_skinny.cuh"
+#include <algorithm>
+
+#include "kernels/cuda/matmul_wide.h"
+#include "kernels/cuda/wide_tiles.cuh"
 
 namespace qwend::cuda::wide {
 
-inline constexpr int kWarps = 8, kStages = 4;
-
-struct Args {
-  WeightPart part;
-  HalfRows in;
-  Epilogue epilogue = Epilogue::Store;
-  MatmulOut out;
-  int64_t out_rows = 0;  // rows that are written (SwiGLU: gate rows)
-  int32_t num_tokens = 0;
-  // Stretches of columns: grid y. Their sums meet in partial, [stretches][row CTAs][warps][4 NT][32]; the CTA
-  // that arrives last adds them up in order.
-  float* partial = nullptr;
-  uint32_t* arrivals = nullptr;  // [row CTAs]
+// kRowTiles: 16-row tiles a warp (even: SwiGLU pairs them); kTokenTiles: 8-token tiles (even); kWarps of a
+// CTA; kCtas that a multiprocessor holds.
+template <int kRowTiles_, int kTokenTiles_, int kWarps_, int kCtas_>
+struct Shape {
+  static constexpr int kRowTiles = kRowTiles_, kTokenTiles = kTokenTiles_, kWarps = kWarps_, kCtas = kCtas_;
+  static constexpr int kThreads = 32 * kWarps;
+  static constexpr int kRows = kTileRows * kRowTiles * kWarps, kTokens = 8 * kTokenTiles;
+  static constexpr int kActivationBytes = kTokens * kTileCols * 2;
+  template <class W>
+  static constexpr int kStageBytes = kActivationBytes + (kWarps * kRowTiles * W::kRecord + 127) / 128 * 128;
+  // A block has 99 KB at least on every device, and a multiprocessor of an H100 227.
+  static constexpr int kSharedBytes = std::min(96, 216 / kCtas) * 1024;
+  template <class W>
+  static constexpr int kStages = std::clamp(kSharedBytes / kStageBytes<W>, 2, 6);
 };
 
-// A stage of the ring: [8 NT tokens][64 columns]. Chunks of 16 bytes are swizzled so that the 8-byte reads of
-// a fragment (8 tokens x 2 chunks a step) fall into different banks.
-__device__ inline int chunk_of(int token, int chunk) { return token * 8 + (chunk ^ (token & 3) << 1); }
-
-template <int NT>
-__device__ void copy_activations(const Args& args, int64_t tile, uint4* stage) {
-  for (int i = threadIdx.x; i < 8 * NT * 8; i += 32 * kWarps) {
-    const int token = i / 8, chunk = i % 8;
-    const int row = min(token, args.num_tokens - 1);  // beyond the end: any row, its result is dropped
-    copy_async_16(stage + chunk_of(token, chunk),
-                  args.in.rows + row * args.in.stride + tile * kTileCols + 8 * chunk, true);
+// A place in the list of stages.
+struct Cursor {
+  int row_block, token_block, stage;
+  __device__ Cursor(const Args& args, int64_t at) {
+    const auto tile = static_cast<int>(at / args.stages);
+    stage = static_cast<int>(at % args.stages);
+    row_block = tile / args.token_blocks, token_block = tile % args.token_blocks;
   }
+  __device__ void advance(const Args& args) {
+    if (++stage < args.stages) return;
+    stage = 0;
+    if (++token_block < args.token_blocks) return;
+    token_block = 0, ++row_block;
+  }
+};
+
+// The first row tile of a warp (SwiGLU: of gate rows).
+template <class S>
+__device__ int first_row_tile(const Args& args, const Cursor& at, int warp) {
+  return (at.row_block * S::kWarps + warp) * S::kRowTiles / (args.epilogue == Epilogue::SwiGlu ? 2 : 1);
 }
 
-// Sums of this warp's 16 rows over tiles begin .. end.
-template <class F, int NT>
-__device__ void multiply(const Args& args, int64_t row_tile, int64_t begin, int64_t end, uint4* ring,
-                         float (&sums)[NT][4]) {
-  using Format = skinny::Blocks<F>;
-  constexpr int kStage = 8 * NT * 8;  // chunks
-  const int lane = threadIdx.x % 32, g = lane / 4, c = lane % 4;
-  const Format format(args.part, 0, row_tile);
-#pragma unroll
-  for (int stage = 0; stage < kStages - 1; ++stage) {
-    if (begin + stage < end) copy_activations<NT>(args, begin + stage, ring + stage * kStage);
-    copy_async_commit();
+// Copies stages in the order of the list. A stage: activations [kTokens][64 columns], chunks of 16 bytes
+// swizzled by the token; then each warp's row tiles. Nothing is copied for rows and tokens beyond the last:
+// their results are dropped.
+template <class W, class S>
+class Fetch {
+ public:
+  __device__ Fetch(const Args& args, int64_t begin) : args_(args), at_(args, begin), weights_(args, 0, 0) {
+    aim();
   }
-  TileShare<F> now, next;
-  format.load(begin, lane, now);
-#pragma unroll 1
-  for (int64_t tile = begin; tile < end; ++tile) {
-    const int at = static_cast<int>(tile - begin);
-    if (tile + 1 < end) format.load(tile + 1, lane, next);
-    copy_async_wait<kStages - 2>();
-    __syncthreads();  // the stage is there for all warps, and all are done with the one before
-    if (tile + kStages - 1 < end) {
-      copy_activations<NT>(args, tile + kStages - 1, ring + (at + kStages - 1) % kStages * kStage);
+
+  __device__ void next(std::byte* stage) {
+    const bool two_planes = args_.in.low != nullptr;
+    const int tile = two_planes ? at_.stage / 2 : at_.stage;
+    const int64_t step = S::kThreads / 8 * args_.in.stride;
+    const __half* const from =
+        (two_planes && at_.stage % 2 == 1 ? args_.in.low : args_.in.rows) + tokens_ + tile * kTileCols;
+    const int token = threadIdx.x / 8, chunk = threadIdx.x % 8;
+    std::byte* const to = stage + token * 128 + ((chunk ^ token % 8) << 4);
+#pragma unroll
+    for (int i = 0; i < S::kTokens * 8 / S::kThreads; ++i) {
+      const int below = i * (S::kThreads / 8);
+      if (below < tokens_left_) copy_async_16(to + below * 128, from + i * step, true);
     }
-    copy_async_commit();
-    const uint4* const stage = ring + at % kStages * kStage;
-    skinny::add_tile<Format, NT>(
-        now,
-        [&](int n, int s, uint32_t(&b)[2]) {
-          const uint2 v = reinterpret_cast<const uint2*>(stage + chunk_of(8 * n + g, 2 * s + c / 2))[c % 2];
-          b[0] = v.x, b[1] = v.y;
-        },
-        sums);
-    now = next;
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    std::byte* const weights = stage + S::kActivationBytes + warp * S::kRowTiles * W::kRecord;
+    const bool paired = args_.epilogue == Epilogue::SwiGlu;
+    const auto up = static_cast<int>(args_.out_rows / kTileRows);
+#pragma unroll
+    for (int m = 0; m < S::kRowTiles; ++m) {
+      // SwiGLU: gate tiles and the up tiles that belong to them in turn.
+      const int below = paired ? m / 2 : m;
+      if (below < row_tiles_left_) {
+        W::copy(args_, weights_, paired && m % 2 == 1 ? below + up : below, tile, lane,
+                weights + m * W::kRecord);
+      }
+    }
+    const int row_block = at_.row_block, token_block = at_.token_block;
+    at_.advance(args_);
+    if (at_.row_block != row_block || at_.token_block != token_block) aim();
   }
-  copy_async_wait<0>();
+
+ private:
+  __device__ void aim() {
+    const int first = first_row_tile<S>(args_, at_, threadIdx.x / 32);
+    weights_ = typename W::Source(args_, first, threadIdx.x % 32);
+    row_tiles_left_ = static_cast<int>((args_.out_rows + kTileRows - 1) / kTileRows) - first;
+    const int token = at_.token_block * S::kTokens + threadIdx.x / 8;
+    tokens_ = token * args_.in.stride + threadIdx.x % 8 * 8;
+    tokens_left_ = args_.num_tokens - token;
+  }
+
+  const Args& args_;
+  Cursor at_;
+  typename W::Source weights_;
+  int64_t tokens_ = 0;  // the thread's first chunk, from the plane's begin
+  int row_tiles_left_ = 0, tokens_left_ = 0;
+};
+
+template <class S>
+using Sums = float[S::kRowTiles][S::kTokenTiles][4];
+
+// Adds the products of a stage: for each 32 columns, fragments of the warp's weights, then all tokens past
+// them.
+template <class W, class S>
+__device__ void multiply(const std::byte* stage, int warp, int lane, Sums<S>& sums) {
+  const std::byte* const weights = stage + S::kActivationBytes + warp * S::kRowTiles * W::kRecord;
+  typename W::Share shares[S::kRowTiles];
+#pragma unroll
+  for (int m = 0; m < S::kRowTiles; ++m) W::load(weights + m * W::kRecord, lane, shares[m]);
+  // Matrices of an ldmatrix: (8 tokens, k-low), (the same, k-high), (the next 8 tokens, k-low), (k-high).
+  const std::byte* const tokens = stage + (lane % 8 + lane / 16 * 8) * 128;
+  const int chunk = (lane / 8 % 2 ^ lane % 8) << 4;
+  const auto half = [&]<int h>() {
+    uint32_t a[S::kRowTiles][2][4];
+#pragma unroll
+    for (int m = 0; m < S::kRowTiles; ++m) {
+      W::template fragments<h>(weights + m * W::kRecord, shares[m], lane, a[m]);
+    }
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+#pragma unroll
+      for (int n = 0; n < S::kTokenTiles; n += 2) {
+        uint32_t b[4];
+        load_matrices(b, tokens + n * 8 * 128 + (chunk ^ (2 * h + i) << 5));
+        const uint32_t even[2] = {b[0], b[1]}, odd[2] = {b[2], b[3]};
+#pragma unroll
+        for (int m = 0; m < S::kRowTiles; ++m) {
+          mma_f16(sums[m][n], a[m][i], even);
+          mma_f16(sums[m][n + 1], a[m][i], odd);
+        }
+      }
+    }
+  };
+  half.template operator()<0>();
+  half.template operator()<1>();
 }
 
-// Adds up what the other stretches of columns found, in order; false for all CTAs but the last to arrive.
-template <int NT>
-__device__ bool meet(const Args& args, int warp, int lane, float (&sums)[NT][4]) {
+// The list's cuts: CTA b has the stages from cut(b) to cut(b + 1).
+__device__ inline int64_t cut(const Args& args, int64_t cta) { return args.total() * cta / gridDim.x; }
+__device__ inline int owner(const Args& args, int64_t stage) {
+  return static_cast<int>(((stage + 1) * gridDim.x - 1) / args.total());
+}
+
+// A tile that is shared with other CTAs: leaves this one's sums with theirs. True for the CTA that arrives
+// last, which gets everybody's, added up in order.
+template <class S>
+__device__ bool meet(const Args& args, const Cursor& at, Sums<S>& sums) {
   __shared__ bool last;
-  const size_t block = size_t{kWarps} * NT * 4 * 32, mine = warp * (NT * 4 * 32) + lane;
-  float* const all = args.partial + blockIdx.x * block;
-  const size_t stretch = gridDim.x * block;
+  constexpr int kVectors = S::kRowTiles * S::kTokenTiles;
+  const int64_t begin = (int64_t{at.row_block} * args.token_blocks + at.token_block) * args.stages;
+  const int first_cta = owner(args, begin), last_cta = owner(args, begin + args.stages - 1);
+  // A CTA's second place is for the tile that it begins after another.
+  const auto place = [&](int cta) {
+    const int slot = 2 * cta + (cut(args, cta) < begin ? 1 : 0);
+    return reinterpret_cast<float4*>(args.partial) + int64_t{slot} * (kVectors * S::kThreads) +
+           threadIdx.x / 32 * (kVectors * 32) + threadIdx.x % 32;
+  };
+  float4* const mine = place(static_cast<int>(blockIdx.x));
 #pragma unroll
-  for (int v = 0; v < 4 * NT; ++v) all[blockIdx.y * stretch + mine + v * 32] = sums[v / 4][v % 4];
+  for (int v = 0; v < kVectors; ++v) {
+    const float(&sum)[4] = sums[v / S::kTokenTiles][v % S::kTokenTiles];
+    mine[v * 32] = {sum[0], sum[1], sum[2], sum[3]};
+  }
   __threadfence();
   __syncthreads();
-  if (threadIdx.x == 0) last = atomicAdd(args.arrivals + blockIdx.x, 1) == gridDim.y - 1;
+  if (threadIdx.x == 0) {
+    last = atomicAdd(args.arrivals + first_cta, 1) == static_cast<uint32_t>(last_cta - first_cta);
+  }
   __syncthreads();
   if (!last) return false;
   __threadfence();
-  if (threadIdx.x == 0) args.arrivals[blockIdx.x] = 0;
+  if (threadIdx.x == 0) args.arrivals[first_cta] = 0;
 #pragma unroll
-  for (int v = 0; v < 4 * NT; ++v) {
-    float sum = 0.0f;
-    for (unsigned y = 0; y < gridDim.y; ++y) sum += __ldcg(all + y * stretch + mine + v * 32);
-    sums[v / 4][v % 4] = sum;
+  for (int v = 0; v < kVectors; ++v) {
+    float(&sum)[4] = sums[v / S::kTokenTiles][v % S::kTokenTiles];
+    sum[0] = sum[1] = sum[2] = sum[3] = 0.0f;
+  }
+#pragma unroll 1
+  for (int cta = first_cta; cta <= last_cta; ++cta) {
+    const float4* const theirs = place(cta);
+#pragma unroll
+    for (int v = 0; v < kVectors; ++v) {
+      float(&sum)[4] = sums[v / S::kTokenTiles][v % S::kTokenTiles];
+      const float4 other = __ldcg(theirs + v * 32);
+      sum[0] += other.x, sum[1] += other.y, sum[2] += other.z, sum[3] += other.w;
+    }
   }
   return true;
 }
 
-template <class F, int NT, bool kPaired>
-__global__ void __launch_bounds__(32 * kWarps) kernel(const Args args) {
-  extern __shared__ uint4 ring[];  // kStages stages; then, for SwiGLU, the up rows' sums
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  constexpr int kOutTiles = kPaired ? kWarps / 2 : kWarps;
-  // Past the last tile a warp computes it once more, for company at the barriers, and drops it.
-  int64_t row_tile = int64_t{blockIdx.x} * kOutTiles + warp % kOutTiles;
-  const bool mine = row_tile * kTileRows < args.out_rows;
-  if (!mine) row_tile = (args.out_rows - 1) / kTileRows;
-  const int64_t first_row = row_tile * kTileRows;
-  const bool up = kPaired && warp >= kOutTiles;
-  const int64_t tiles = args.part.col_tiles();
-  const int64_t begin = tiles * blockIdx.y / gridDim.y, end = tiles * (blockIdx.y + 1) / gridDim.y;
-
-  float sums[NT][4] = {};
-  multiply<F, NT>(args, up ? row_tile + args.out_rows / kTileRows : row_tile, begin, end, ring, sums);
-  if (gridDim.y > 1 && !meet<NT>(args, warp, lane, sums)) return;
-
-  const auto each = [&](auto&& body) {  // body(n, i, token, row)
+// Value i of a lane in an m16n8 tile: row g + 8 (i / 2), token 2 c + i % 2.
+template <class W, class S>
+__device__ void write(const Args& args, const Cursor& at, int warp, int lane, const Sums<S>& sums) {
+  const int first_token = at.token_block * S::kTokens + 2 * (lane % 4);
+  const bool paired = args.epilogue == Epilogue::SwiGlu, add = args.epilogue == Epilogue::Add;
+  const int64_t first_row = int64_t{first_row_tile<S>(args, at, warp)} * kTileRows + lane / 4;
 #pragma unroll
-    for (int n = 0; n < NT; ++n) {
+  for (int n = 0; n < S::kTokenTiles; ++n) {
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int token = 8 * n + 2 * (lane % 4) + i % 2;
-        const int64_t row = first_row + lane / 4 + 8 * (i / 2);
-        if (mine && token < args.num_tokens && row < args.out_rows) body(n, i, token, row);
+    for (int j = 0; j < 2; ++j) {
+      const int token = first_token + 8 * n + j;
+      const bool there = token < args.num_tokens;
+      const float scale = there && args.in.scale != nullptr ? args.in.scale[token] : 1.0f;
+      const float factor = scale * (1.0f / W::kScaleUp);
+      float* const out = args.out.data + int64_t{token} * args.out.stride + args.part.first_row + first_row;
+      if (paired) {
+        float largest = 0.0f;
+#pragma unroll
+        for (int m = 0; m < S::kRowTiles; m += 2) {
+#pragma unroll
+          for (int r = 0; r < 2; ++r) {
+            const float gate = sums[m][n][2 * r + j] * factor, up = sums[m + 1][n][2 * r + j] * factor;
+            const float h = gate / (1.0f + __expf(-gate)) * up;
+            const int row = m / 2 * kTileRows + 8 * r;
+            if (!there || first_row + row >= args.out_rows) continue;
+            out[row] = h;
+            largest = fmaxf(largest, fabsf(h));
+          }
+        }
+        if (args.out.row_max == nullptr) continue;
+#pragma unroll
+        for (int d = 4; d < 32; d *= 2) largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, d));
+        if (lane < 4 && there) atomicMax(args.out.row_max + token, __float_as_uint(largest));
+      } else if (there) {
+#pragma unroll
+        for (int m = 0; m < S::kRowTiles; ++m) {
+#pragma unroll
+          for (int r = 0; r < 2; ++r) {
+            const int row = m * kTileRows + 8 * r;
+            if (first_row + row >= args.out_rows) continue;
+            const float y = sums[m][n][2 * r + j] * factor;
+            out[row] = add ? out[row] + y : y;
+          }
+        }
       }
     }
-  };
-  const auto scale_of = [&](int token) { return args.in.scale != nullptr ? args.in.scale[token] : 1.0f; };
-  if constexpr (kPaired) {
-    auto* const ups = reinterpret_cast<float(*)[NT * 4][32]>(ring);
-    __syncthreads();
-    if (up) {
-#pragma unroll
-      for (int v = 0; v < 4 * NT; ++v) ups[warp - kOutTiles][v][lane] = sums[v / 4][v % 4];
-    }
-    __syncthreads();
-    if (up) return;
-    float largest[NT][2] = {};  // of the lane's tokens
-    each([&](int n, int i, int token, int64_t row) {
-      const float gate = sums[n][i] * scale_of(token), other = ups[warp][4 * n + i][lane] * scale_of(token);
-      const float h = gate / (1.0f + __expf(-gate)) * other;
-      args.out.data[token * args.out.stride + row] = h;
-      largest[n][i % 2] = fmaxf(largest[n][i % 2], fabsf(h));
-    });
-    if (args.out.row_max == nullptr) return;
-#pragma unroll
-    for (int n = 0; n < NT; ++n) {
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const int token = 8 * n + 2 * (lane % 4) + i;
-        skinny::fold_row_max(args.out.row_max + token, token < args.num_tokens, largest[n][i]);
-      }
-    }
-  } else {
-    each([&](int n, int i, int token, int64_t row) {
-      float* const out = args.out.data + token * args.out.stride + args.part.first_row + row;
-      const float y = sums[n][i] * scale_of(token);
-      *out = args.epilogue == Epilogue::Add ? *out + y : y;
-    });
   }
 }
 
-template <class F, int NT, bool kPaired>
-void launch(const Args& args, dim3 grid, cudaStream_t stream) {
-  constexpr int kRing = kStages * 8 * NT * 128, kUps = kPaired ? kWarps / 2 * NT * 4 * 32 * 4 : 0;
-  constexpr int kShared = kRing > kUps ? kRing : kUps;
-  [[maybe_unused]] static const bool raised = [] {
-    CUDA_CHECK(
-        cudaFuncSetAttribute(kernel<F, NT, kPaired>, cudaFuncAttributeMaxDynamicSharedMemorySize, kShared));
-    return true;
-  }();
-  kernel<F, NT, kPaired><<<grid, 32 * kWarps, kShared, stream>>>(args);
+template <class W, class S>
+__global__ void __launch_bounds__(S::kThreads, S::kCtas) kernel(const __grid_constant__ Args args) {
+  extern __shared__ __align__(128) std::byte ring[];
+  constexpr int kStages = S::template kStages<W>, kBytes = S::template kStageBytes<W>;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const int64_t begin = cut(args, blockIdx.x);
+  const auto count = static_cast<int>(cut(args, blockIdx.x + 1) - begin);
+  Cursor at(args, begin);
+  Fetch<W, S> fetch(args, begin);
+#pragma unroll 1
+  for (int i = 0; i < kStages - 1; ++i) {
+    if (i < count) fetch.next(ring + i * kBytes);
+    copy_async_commit();
+  }
+
+  Sums<S> sums = {};
+  int slot = 0, from = 0;  // from: the first stage of the tile in this stretch
+#pragma unroll 1
+  for (int i = 0; i < count; ++i) {
+    copy_async_wait<kStages - 2>();
+    __syncthreads();  // the stage is there for all warps, and all are done with the one before
+    if (i + kStages - 1 < count) fetch.next(ring + (slot == 0 ? kStages - 1 : slot - 1) * kBytes);
+    copy_async_commit();
+    multiply<W, S>(ring + slot * kBytes, warp, lane, sums);
+    slot = slot == kStages - 1 ? 0 : slot + 1;
+    if (at.stage == args.stages - 1 || i == count - 1) {
+      const bool whole = at.stage == args.stages - 1 && i - from == args.stages - 1;
+      if (whole || meet<S>(args, at, sums)) write<W, S>(args, at, warp, lane, sums);
+#pragma unroll
+      for (int v = 0; v < S::kRowTiles * S::kTokenTiles * 4; ++v) {
+        sums[v / 4 / S::kTokenTiles][v / 4 % S::kTokenTiles][v % 4] = 0.0f;
+      }
+      from = i + 1;
+    }
+    at.advance(args);
+  }
+  copy_async_wait<0>();
+}
+
+// CTAs that the device holds at once; sets the kernel up on the first call.
+template <class W, class S>
+int resident() {
+  constexpr int kShared = S::template kStages<W> * S::template kStageBytes<W>;
+  CUDA_CHECK(cudaFuncSetAttribute(kernel<W, S>, cudaFuncAttributeMaxDynamicSharedMemorySize, kShared));
+  int ctas = 0;
+  CUDA_CHECK(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&ctas, kernel<W, S>, S::kThreads, kShared));
+  return ctas;
+}
+
+// What a launch needs beside its arguments.
+struct Limits {
+  int multiprocessors;
+  int64_t partial_floats;  // room in Args::partial
+  int arrivals;            // room in Args::arrivals
+  int min_stages;          // of a CTA
+};
+
+template <class W, class S>
+void launch(Args args, const Limits& limits, cudaStream_t stream) {
+  static const int ctas_of_one = std::max(1, resident<W, S>());
+  const bool paired = args.epilogue == Epilogue::SwiGlu;
+  const int64_t tiles = (args.out_rows + kTileRows - 1) / kTileRows * (paired ? 2 : 1);
+  args.row_tile_bytes = W::row_tile_bytes(args.part),
+  args.row_tile_super_bytes = W::row_tile_super_bytes(args.part);
+  constexpr int64_t kTilesOfBlock = S::kRowTiles * S::kWarps;
+  args.row_blocks = static_cast<int32_t>((tiles + kTilesOfBlock - 1) / kTilesOfBlock);
+  args.token_blocks = (args.num_tokens + S::kTokens - 1) / S::kTokens;
+  const int64_t ctas = std::min(
+      {int64_t{ctas_of_one} * limits.multiprocessors, std::max(int64_t{1}, args.total() / limits.min_stages),
+       limits.partial_floats / (2 * S::kRows * S::kTokens), int64_t{limits.arrivals}});
+  kernel<W, S><<<static_cast<unsigned>(ctas), S::kThreads,
+                 S::template kStages<W> * S::template kStageBytes<W>, stream>>>(args);
   CUDA_CHECK_LAUNCH();
 }
 
-template <class F>
-void launch(const Args& args, dim3 grid, cudaStream_t stream) {
-  const auto start = [&]<int NT>() {
-    args.epilogue == Epilogue::SwiGlu ? launch<F, NT, true>(args, grid, stream)
-                                      : launch<F, NT, false>(args, grid, stream);
-  };
-  if (args.num_tokens <= 32) {
-    start.template operator()<4>();
-  } else if (args.num_tokens <= 64) {
-    start.template operator()<8>();
-  } else {
-    start.template operator()<16>();
+template <class W>
+void launch(WideTile tile, const Args& args, const Limits& limits, cudaStream_t stream) {
+  switch (tile) {
+    case WideTile::k128x32: return launch<W, Shape<2, 4, 4, 4>>(args, limits, stream);
+    case WideTile::k256x32: return launch<W, Shape<4, 4, 4, 3>>(args, limits, stream);
+    case WideTile::k128x64: return launch<W, Shape<2, 8, 4, 3>>(args, limits, stream);
+    case WideTile::k256x64: return launch<W, Shape<4, 8, 4, 2>>(args, limits, stream);
+    case WideTile::k128x128: return launch<W, Shape<2, 16, 4, 2>>(args, limits, stream);
+    case WideTile::k256x128: return launch<W, Shape<2, 16, 8, 1>>(args, limits, stream);
   }
 }
 
 // One definition a family of formats, each in its own file: they compile side by side.
-void launch_blocks_of_32(const Args& args, dim3 grid, cudaStream_t stream);
-void launch_blocks_of_256(const Args& args, dim3 grid, cudaStream_t stream);
+void launch_half(WideTile tile, const Args& args, const Limits& limits, cudaStream_t stream);
+void launch_blocks_of_32(WideTile tile, const Args& args, const Limits& limits, cudaStream_t stream);
+void launch_blocks_of_256(WideTile tile, const Args& args, const Limits& limits, cudaStream_t stream);
 
 }  // namespace qwend::cuda::wide

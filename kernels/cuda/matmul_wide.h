@@ -1,7 +1,8 @@
-// Products of block formats with tens of rows: the range between one pass over the weights for a few tokens
-// (matmul_skinny) and expanding them for cuBLASLt (LargeMatmul).
+// Products of FP16 and block formats with tens to a few hundred rows: the range between one pass over the
+// weights for a few tokens (matmul_skinny) and expanding them for cuBLASLt (LargeMatmul).
 #pragma once
 #include <cstdint>
+#include <optional>
 
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/resources.h"
@@ -9,21 +10,29 @@
 
 namespace qwend::cuda {
 
-inline constexpr int32_t kMaxWideRows = 128;
+// What a CTA computes at a time: rows x tokens of the output.
+enum class WideTile : uint8_t { k128x32, k256x32, k128x64, k256x64, k128x128, k256x128 };
+
+// How a product is cut; chosen by WideMatmul unless a benchmark compares.
+struct WidePlan {
+  WideTile tile;
+  int32_t min_stages;  // 64-column stages of a CTA: fewer would not pay for adding up what CTAs share
+};
 
 // Owns scratch for sums that several CTAs share. One thread, one stream. Sums run in an order fixed by the
-// matrix and the device's number of multiprocessors.
+// matrix, the number of tokens and the device.
 class WideMatmul {
  public:
   explicit WideMatmul(cudaStream_t stream);
-  // Block formats only; SwiGlu as skinny_serves() says, with rows / 2 a multiple of 64.
+  // Not for FP32 weights. SwiGlu: gate and up rows in one part, a multiple of 16 each.
   static bool serves(const CudaMatrix& w, Epilogue epilogue);
-  // Requires serves() and num_tokens <= kMaxWideRows; SwiGlu: one plane. A second plane is a second pass over
-  // the weights.
+  // Requires serves(). SwiGlu: one plane. A second plane costs a second pass of arithmetic.
   void run(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, Epilogue epilogue,
-           const MatmulOut& out);
+           const MatmulOut& out, std::optional<WidePlan> plan = {});
 
  private:
+  WidePlan plan(const WeightPart& part, int32_t num_tokens) const;
+
   cudaStream_t stream_;
   int multiprocessors_;
   DeviceBuffer<float> partial_;

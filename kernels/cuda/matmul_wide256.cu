@@ -3,9 +3,9 @@
 
 namespace qwend::cuda::wide {
 
-void launch_blocks_of_256(const Args& args, dim3 grid, cudaStream_t stream) {
+void launch_blocks_of_256(WideTile tile, const Args& args, const Limits& limits, cudaStream_t stream) {
   with_block_format(args.part.dtype, [&]<class F>() {
-    if constexpr (F::kBlock == 256) launch<F>(args, grid, stream);
+    if constexpr (F::kBlock == 256) launch<BlockTiles<F>>(tile, args, limits, stream);
   });
 }
 

@@ -1,13 +1,5 @@
 // Products with many rows against double precision: every format, epilogue and way to cut a matrix.
-#include <algorithm>
-#include <bit>
-#include <cmath>
-#include <limits>
-#include <set>
-
-#include "kernels/cuda/matmul.h"
-#include "tests/cuda/cuda_test.h"
-#include "tests/kernels/random_weights.h"
+#include "tests/cuda/products.h"
 
 using namespace qwend;
 using namespace qwend::cuda;
@@ -15,111 +7,14 @@ using namespace qwend::test;
 
 namespace {
 
-std::unique_ptr<CudaMatrix> upload(std::span<const HostMatrix> parts) {
-  WeightUploader uploader(nullptr);
-  auto matrix = uploader.upload(parts);
-  uploader.wait();
-  return matrix;
+Output run_large(const CudaMatrix& w, const TestRows& in, int32_t num_tokens, const Run& how,
+                 size_t scratch_bytes = size_t{64} << 20) {
+  return run_product(w, in, num_tokens, how, [&](const HalfRows& rows, const MatmulOut& out) {
+    LargeMatmul large(num_tokens, scratch_bytes, nullptr);
+    large.reserve(w.rows());
+    large.run(w, rows, num_tokens, how.epilogue, out);
+  });
 }
-
-// The rows of one or several parts, as FP16 or FP32 holds them.
-struct HostWeights {
-  int64_t cols;
-  std::vector<double> values;
-
-  HostWeights(std::span<const RandomWeights> parts) : cols(parts[0].matrix().cols) {
-    for (const RandomWeights& part : parts) {
-      for (const float x : part.dequantized()) values.push_back(static_cast<double>(x));
-    }
-  }
-  int64_t rows() const { return static_cast<int64_t>(values.size()) / cols; }
-  double product(const TestRows& in, int32_t t, int64_t row, bool scaled = true) const {
-    double sum = 0.0;
-    for (int64_t k = 0; k < cols; ++k)
-      sum += values[static_cast<size_t>(row * cols + k)] * in.value(t, k, scaled);
-    return sum;
-  }
-};
-
-std::vector<HostMatrix> views(std::span<const RandomWeights> parts) {
-  std::vector<HostMatrix> list;
-  for (const RandomWeights& part : parts) list.push_back(part.matrix());
-  return list;
-}
-
-// Rows of the step that are compared: all of a few, some of many.
-std::vector<int32_t> sample_rows(int32_t num_tokens) {
-  std::set<int32_t> rows{0, num_tokens - 1};
-  for (int32_t i = 0; i < 12; ++i) rows.insert(static_cast<int32_t>(int64_t{i} * 997 % num_tokens));
-  return {rows.begin(), rows.end()};
-}
-
-struct Output {
-  int64_t width, stride;
-  std::vector<float> values;  // [T + 1, stride]: a row more than asked for
-  std::vector<uint32_t> row_max;
-
-  float at(int32_t t, int64_t i) const { return values[static_cast<size_t>(t * stride + i)]; }
-};
-
-struct Run {
-  Epilogue epilogue = Epilogue::Store;
-  bool scaled = true;
-  float before = std::numeric_limits<float>::quiet_NaN();
-  size_t scratch_bytes = size_t{64} << 20;
-  int64_t extra_stride = 0;
-};
-
-Output run_large(const CudaMatrix& w, const TestRows& in, int32_t num_tokens, const Run& how) {
-  Output out;
-  out.width = how.epilogue == Epilogue::SwiGlu ? w.rows() / 2 : w.rows();
-  out.stride = out.width + how.extra_stride;
-  const auto data =
-      to_device(std::vector<float>(static_cast<size_t>((num_tokens + 1) * out.stride), how.before));
-  const auto row_max = DeviceBuffer<uint32_t>::zeroed(static_cast<size_t>(num_tokens));
-  LargeMatmul large(num_tokens, how.scratch_bytes, nullptr);
-  large.reserve(w.rows());
-  large.run(w, in.view(how.scaled), num_tokens, how.epilogue,
-            {data.data(), out.stride, how.epilogue == Epilogue::SwiGlu ? row_max.data() : nullptr});
-  out.values = to_host(data);
-  out.row_max = to_host(row_max);
-  return out;
-}
-
-bool same_value(float a, float b) { return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b); }
-
-// What lies beyond the result is as it was.
-int overwritten(const Output& out, int32_t num_tokens, float before) {
-  int count = 0;
-  for (int32_t t = 0; t <= num_tokens; ++t) {
-    for (int64_t i = t < num_tokens ? out.width : 0; i < out.stride; ++i)
-      count += !same_value(out.at(t, i), before);
-  }
-  return count;
-}
-
-// Largest ||got - expected|| / ||expected|| over the sampled rows.
-template <class Expected>
-double row_error(const Output& out, int32_t num_tokens, Expected expected) {
-  double worst = 0.0;
-  for (const int32_t t : sample_rows(num_tokens)) {
-    double error = 0.0, power = 0.0;
-    for (int64_t i = 0; i < out.width; ++i) {
-      const double want = expected(t, i);
-      error += std::pow(static_cast<double>(out.at(t, i)) - want, 2);
-      power += want * want;
-    }
-    const double relative = std::sqrt(error / power);
-    worst = std::isnan(relative) ? INFINITY : std::max(worst, relative);
-  }
-  return worst;
-}
-
-double silu(double x) { return x / (1.0 + std::exp(-x)); }
-
-// FP16 weights and activations, in one plane or two, are multiplied exactly; other weights are rounded to
-// FP16 first.
-double tolerance(DType type) { return type == DType::F16 ? 2e-5 : 1e-3; }
 
 }  // namespace
 
@@ -220,13 +115,7 @@ TEST_CASE("large gated products, with the rows' largest magnitude", "[cuda][matm
       };
       CHECK(row_error(out, 99, expected) < 2 * std::max(tolerance(gate_type), tolerance(up_type)));
       CHECK(overwritten(out, 99, how.before) == 0);
-      int wrong = 0;
-      for (int32_t t = 0; t < 99; ++t) {
-        float largest = 0.0f;
-        for (int64_t i = 0; i < width; ++i) largest = std::max(largest, std::abs(out.at(t, i)));
-        wrong += out.row_max[static_cast<size_t>(t)] != std::bit_cast<uint32_t>(largest);
-      }
-      CHECK(wrong == 0);
+      CHECK(wrong_row_maxima(out, 99) == 0);
     }
   }
 }
@@ -271,8 +160,8 @@ TEST_CASE("matrices of several parts, cut into stretches", "[cuda][matmul_large]
       Run how;
       how.epilogue = epilogue;
       how.before = epilogue == Epilogue::Add ? 0.5f : how.before;
-      how.scratch_bytes = 2 * rows_of_scratch * 768 * sizeof(__half);  // a gate row and its up row at least
-      const Output out = run_large(*w, in, 80, how);
+      // A gate row and its up row at least.
+      const Output out = run_large(*w, in, 80, how, 2 * rows_of_scratch * 768 * sizeof(__half));
       CHECK(row_error(out, 80, [&](int32_t t, int64_t i) {
               if (epilogue == Epilogue::SwiGlu) {
                 return silu(host.product(in, t, i)) * host.product(in, t, host.rows() / 2 + i);
