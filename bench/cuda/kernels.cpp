@@ -32,7 +32,7 @@ struct Bench {
   Stream stream = make_stream();
   WeightUploader uploader{stream.get()};
   WideMatmul wide{stream.get()};
-  LargeMatmul large{2048, size_t{128} << 20, stream.get()};
+  LargeMatmul large{256, {}, stream.get()};
   double bytes_per_second = 0, flops = 0;  // what the GPU can do
 
   // Microseconds of one call; call(i) enqueues the i-th of `count`.
@@ -116,6 +116,7 @@ struct Rows {
   Rows(int64_t num_rows, int64_t width)
       : half(DeviceBuffer<__half>::zeroed(static_cast<size_t>(num_rows * padded_width(width)))),
         scale(DeviceBuffer<float>::zeroed(static_cast<size_t>(num_rows))),
+        norm(DeviceBuffer<float>::zeroed(static_cast<size_t>(num_rows))),
         low(DeviceBuffer<__half>::zeroed(half.size())),
         stride(padded_width(width)) {
     std::vector<__half> values(half.size());
@@ -124,17 +125,16 @@ struct Rows {
     CUDA_CHECK(cudaMemcpy(half.data(), values.data(), half.bytes(), cudaMemcpyHostToDevice));
   }
   HalfRows in(bool two_planes = false) const {
-    return {half.data(), scale.data(), stride, two_planes ? low.data() : nullptr};
+    return {half.data(), scale.data(), stride, two_planes ? low.data() : nullptr, norm.data()};
   }
+  HalfRowsOut out() const { return {half.data(), scale.data(), stride}; }
   DeviceBuffer<__half> half;
-  DeviceBuffer<float> scale;
+  DeviceBuffer<float> scale, norm;
   DeviceBuffer<__half> low;
   int64_t stride;
 };
 
-enum class Product { Skinny, Large };
-
-void bench_matmul(Bench& bench, std::vector<int> row_counts, Product product) {
+void bench_matmul(Bench& bench, std::vector<int> row_counts) {
   for (const DType dtype : {DType::F16, DType::Q8_0, DType::Q4_K, DType::Q6_K, DType::Q5_0}) {
     for (const Shape& shape : kShapes) {
       if (format_info(dtype).block_elements == 256 && shape.cols % 256 != 0) continue;
@@ -144,18 +144,15 @@ void bench_matmul(Bench& bench, std::vector<int> row_counts, Product product) {
       const DeviceBuffer<float> out(static_cast<size_t>(most * shape.rows));
       const DeviceBuffer<uint32_t> row_max = DeviceBuffer<uint32_t>::zeroed(static_cast<size_t>(most));
       const Epilogue epilogue = shape.swiglu ? Epilogue::SwiGlu : Epilogue::Store;
-      const MatmulOut to{out.data(), shape.swiglu ? shape.rows / 2 : shape.rows, row_max.data()};
-      if (product == Product::Large) bench.large.reserve(shape.rows);
+      const int64_t width = shape.swiglu ? shape.rows / 2 : shape.rows;
+      const Rows gated(shape.swiglu ? most : 0, width);
+      const MatmulOut to{out.data(), width, row_max.data(), gated.out()};
       for (const int rows : row_counts) {
         for (const bool two_planes : {false, true}) {
           if (two_planes && shape.two_planes == nullptr) continue;
           const HalfRows in = x.in(two_planes);
           const double us = bench.time(weights.count(), [&](int i) {
-            if (product == Product::Large) {
-              bench.large.run(weights.at(i), in, rows, epilogue, to);
-            } else {
-              matmul_skinny(weights.at(i), in, rows, epilogue, to, bench.stream.get());
-            }
+            matmul_skinny(weights.at(i), in, rows, epilogue, to, bench.stream.get());
           });
           const auto elements = static_cast<double>(shape.rows * shape.cols);
           const double planes = two_planes ? 2 : 1;
@@ -193,10 +190,10 @@ void bench_wide(Bench& bench) {
       const Weights weights(bench, dtype, shape);
       const Rows x(kMost, shape.cols);
       const DeviceBuffer<float> out(static_cast<size_t>(kMost * shape.rows));
-      const auto row_max = DeviceBuffer<uint32_t>::zeroed(kMost);
       const Epilogue epilogue = shape.swiglu ? Epilogue::SwiGlu : Epilogue::Store;
       const int64_t width = shape.swiglu ? shape.rows / 2 : shape.rows;
-      const MatmulOut to{out.data(), width, row_max.data()};
+      const Rows gated(shape.swiglu ? kMost : 0, width);
+      const MatmulOut to{out.data(), width, nullptr, gated.out()};
       bench.large.reserve(shape.rows);
       const HalfRows in = x.in();
       for (const int rows : {32, 64, 128, 256}) {
@@ -218,6 +215,60 @@ void bench_wide(Bench& bench) {
         std::printf(" %8.2f | %8.2f us %5.1f%% of bandwidth, %5.1f TFLOP/s\n", large, planned,
                     100 * bytes / (planned * 1e-6) / bench.bytes_per_second, operations / planned * 1e-6);
         std::fflush(stdout);
+      }
+    }
+  }
+}
+
+// Products of prompts by the library: microseconds by MiB of scratch (expanded weights / sums), and the wide
+// kernels beside them.
+void bench_large(Bench& bench) {
+  struct Limit {
+    const char* name;
+    LargeMatmul::Scratch bytes;
+  };
+  constexpr size_t kMiB = size_t{1} << 20;
+  constexpr Limit kLimits[] = {{"32/32", {32 * kMiB, 32 * kMiB}},
+                               {"64/64", {64 * kMiB, 64 * kMiB}},
+                               {"128/128", {128 * kMiB, 128 * kMiB}},
+                               {"128/256", {128 * kMiB, 256 * kMiB}},
+                               {"288/320", {288 * kMiB, 320 * kMiB}}};
+  std::printf("%-6s %-24s %5s", "", "", "rows");
+  for (const Limit& limit : kLimits) std::printf(" %8s", limit.name);
+  std::printf(" %8s | TFLOP/s: best, wide\n", "wide");
+  for (const DType dtype : {DType::F16, DType::Q8_0, DType::Q4_K}) {
+    for (const Shape& shape : kShapes) {
+      if (shape.rows > 100000 || shape.cols % format_info(dtype).block_elements != 0) continue;
+      constexpr int kMost = 2048;
+      const Weights weights(bench, dtype, shape);
+      const Rows x(kMost, shape.cols);
+      const DeviceBuffer<float> out(static_cast<size_t>(kMost * shape.rows));
+      const Epilogue epilogue = shape.swiglu ? Epilogue::SwiGlu : Epilogue::Store;
+      const int64_t width = shape.swiglu ? shape.rows / 2 : shape.rows;
+      const Rows gated(shape.swiglu ? kMost : 0, width);
+      const MatmulOut to{out.data(), width, nullptr, gated.out()};
+      for (const bool two_planes : {false, true}) {
+        if (two_planes && shape.two_planes == nullptr) continue;
+        for (const int rows : {512, 1024, 2048}) {
+          std::printf("%-6s %-24s %5d", format_info(dtype).name, two_planes ? shape.two_planes : shape.name,
+                      rows);
+          const HalfRows in = x.in(two_planes);
+          double best = 1e30;
+          for (const Limit& limit : kLimits) {
+            LargeMatmul large(kMost, limit.bytes, bench.stream.get());
+            large.reserve(shape.rows);
+            const double us =
+                bench.time(weights.count(), [&](int i) { large.run(weights.at(i), in, rows, epilogue, to); });
+            std::printf(" %8.2f", us);
+            best = std::min(best, us);
+          }
+          const double wide = bench.time(
+              weights.count(), [&](int i) { bench.wide.run(weights.at(i), in, rows, epilogue, to); });
+          const double operations =
+              (two_planes ? 4.0 : 2.0) * static_cast<double>(shape.rows * shape.cols) * rows;
+          std::printf(" %8.2f | %5.1f %5.1f\n", wide, operations / best * 1e-6, operations / wide * 1e-6);
+          std::fflush(stdout);
+        }
       }
     }
   }
@@ -365,9 +416,9 @@ int run(const std::vector<std::string>& wanted) {
   bench.flops = yardstick.gemm_flops.value_or(0);
   std::printf("read bandwidth %.0f GB/s, FP16 GEMM %.0f TFLOP/s\n", bench.bytes_per_second * 1e-9,
               bench.flops * 1e-12);
-  if (asked("matmul")) bench_matmul(bench, {1, 8, 16}, Product::Skinny);
+  if (asked("matmul")) bench_matmul(bench, {1, 8, 16});
   if (asked("wide")) bench_wide(bench);
-  if (asked("large")) bench_matmul(bench, {32, 64, 128, 512, 2048}, Product::Large);
+  if (asked("large")) bench_large(bench);
   if (asked("attention")) bench_attention(bench);
   if (asked("small")) bench_small(bench);
   if (asked("sampler")) bench_sampler(bench);

@@ -58,12 +58,13 @@ class AttentionWorkspace {
 // are computed in double and rounded once. Start-up only; waits for the device.
 DeviceBuffer<float2> make_rope_table_on_device(const RopeTable& table, int32_t max_position);
 
-// For each token: [q|k|v] += bias; q and k RMS-normalised per head where norms are given (FP32); q and k
-// rotated by the angles of the token's position (pairs (i, i + rotary_dim / 2)); k and v written to the cache
-// at slot_mapping (saturated to what the cache's halves hold; slot -1: not written); q as FP32 to q_out
+// For each token: [q|k|v] scaled, += bias; q and k RMS-normalised per head where norms are given (FP32); q
+// and k rotated by the angles of the token's position (pairs (i, i + rotary_dim / 2)); k and v written to the
+// cache at slot_mapping (saturated to what the cache's halves hold; slot -1: not written); q as FP32 to q_out
 // [T, H * hd].
 struct QkvFinish {
   const float* qkv;     // [T, (H + 2K) * hd], rows aligned to 16 bytes
+  const float* scale;   // [T], what rows of qkv are still to be multiplied by, or nullptr
   const float* bias;    // [(H + 2K) * hd] or nullptr
   const float* q_norm;  // [hd] or nullptr
   const float* k_norm;  // [hd] or nullptr

@@ -25,7 +25,6 @@ constexpr int32_t kFewRows = 16;
 // Rows up to which the wide kernels are faster than the library on FP16 weights, and on block formats, which
 // it would have to expand.
 constexpr int32_t kMaxWideHalfRows = 128, kMaxWideBlockRows = 256;
-constexpr size_t kExpandedWeightBytes = size_t{128} << 20;
 
 bool same(const RopeTable& a, const RopeTable& b) {
   return a.rotary_dim == b.rotary_dim && a.magnitude == b.magnitude && a.inv_freq == b.inv_freq;
@@ -62,9 +61,10 @@ CudaBackend::CudaBackend(int32_t device, int32_t max_tokens, int32_t max_logit_r
       step_buffers_(max_tokens),
       graphs_(stream_.get()),
       wide_(stream_.get()),
-      large_(row_capacity_, kExpandedWeightBytes, stream_.get()),
+      large_(row_capacity_, {}, stream_.get()),
       sampler_(max_logit_rows),
       ids_(static_cast<size_t>(row_capacity_)),
+      norms_(static_cast<size_t>(row_capacity_)),
       row_max_(static_cast<size_t>(row_capacity_)) {
   CHECK(max_tokens > 0 && max_logit_rows > 0);
 }
@@ -243,23 +243,27 @@ HalfRows CudaBackend::normalise(const DeviceVector& norm, float eps, const Devic
   ensure_normed(x.width());
   HalfRowsOut out = normed_.out();
   if (planes == Planes::One) out.low = nullptr;
+  out.norm = norms_.data();
   rms_norm(activation(x).values.data(), x.width(), index, rows, values(norm), eps, out, stream_.get());
-  return {out.rows, out.scale, out.stride, out.low};
+  return {out.rows, out.scale, out.stride, out.low, out.norm};
+}
+
+CudaBackend::Product CudaBackend::product_for(const CudaMatrix& w, int32_t rows, Epilogue epilogue) {
+  const auto is = [](DType dtype) { return [=](const WeightPart& p) { return p.dtype == dtype; }; };
+  const bool exact =
+      std::ranges::all_of(w.parts(), is(DType::F32));  // routers stay FP32 for any number of rows
+  if (skinny_serves(w, epilogue) && (exact || rows <= kFewRows)) return Product::Skinny;
+  const int32_t most = std::ranges::any_of(w.parts(), is(DType::F16)) ? kMaxWideHalfRows : kMaxWideBlockRows;
+  return rows <= most && WideMatmul::serves(w, epilogue) ? Product::Wide : Product::Large;
 }
 
 void CudaBackend::matmul(const CudaMatrix& w, const HalfRows& in, int32_t rows, Epilogue epilogue,
                          const MatmulOut& out) {
-  const bool exact =
-      std::ranges::all_of(w.parts(), [](const WeightPart& p) { return p.dtype == DType::F32; });
-  const bool half = std::ranges::any_of(w.parts(), [](const WeightPart& p) { return p.dtype == DType::F16; });
-  if (rows > kFewRows && rows <= (half ? kMaxWideHalfRows : kMaxWideBlockRows) &&
-      WideMatmul::serves(w, epilogue)) {
-    return wide_.run(w, in, rows, epilogue, out);
+  switch (product_for(w, rows, epilogue)) {
+    case Product::Wide: return wide_.run(w, in, rows, epilogue, out);
+    case Product::Large: return large_.run(w, in, rows, epilogue, out);
+    case Product::Skinny: break;
   }
-  if (!skinny_serves(w, epilogue) || (rows > kFewRows && !exact)) {
-    return large_.run(w, in, rows, epilogue, out);
-  }
-  // FP32 weights (routers) stay FP32 for any number of rows.
   for (int32_t first = 0; first < rows; first += kMaxSkinnyRows) {
     const MatmulOut to{out.data + first * out.stride, out.stride,
                        out.row_max != nullptr ? out.row_max + first : nullptr};
@@ -280,8 +284,9 @@ void CudaBackend::attn_input(const AttnInput& op, const DeviceActivation& x, Dev
   const HalfRows normed = normalise(op.norm, op.eps, x, nullptr, tokens(), Planes::Two);
   const int64_t width = op.qkv.rows();
   ensure(qkv_, static_cast<size_t>(row_capacity_ * width));
-  matmul(weights(op.qkv), normed, tokens(), Epilogue::Store, {qkv_.data(), width, nullptr});
+  matmul(weights(op.qkv), normed.unscaled(), tokens(), Epilogue::Store, {qkv_.data(), width});
   const QkvFinish finish{.qkv = qkv_.data(),
+                         .scale = normed.scale,
                          .bias = values_or_null(op.bias),
                          .q_norm = values_or_null(op.q_norm),
                          .k_norm = values_or_null(op.k_norm),
@@ -323,11 +328,13 @@ void CudaBackend::linear_residual(const DeviceMatrix& w, const DeviceActivation&
 }
 
 void CudaBackend::swiglu(const CudaMatrix& gate_up, const HalfRows& in, int32_t rows, CudaActivation& h) {
+  h.has_half = h.scaled = true;
+  h.has_values = product_for(gate_up, rows, Epilogue::SwiGlu) == Product::Skinny;
+  if (!h.has_values) return matmul(gate_up, in, rows, Epilogue::SwiGlu, {.half = h.half.out()});
   CUDA_CHECK(
       cudaMemsetAsync(row_max_.data(), 0, static_cast<size_t>(rows) * sizeof(uint32_t), stream_.get()));
   matmul(gate_up, in, rows, Epilogue::SwiGlu, {h.values.data(), h.width(), row_max_.data()});
   round_rows(h.values.data(), h.width(), rows, row_max_.data(), h.half.out(), stream_.get());
-  h.has_values = h.has_half = h.scaled = true;
 }
 
 void CudaBackend::ffn_gate_up(const DeviceVector& norm, float eps, const DeviceMatrix& gate_up,

@@ -121,6 +121,8 @@ class CudaBackend final : public Backend {
   const float2* rope_angles(const RopeTable& table);
   HalfRows normalise(const DeviceVector& norm, float eps, const DeviceActivation& x, const int32_t* index,
                      int32_t rows, Planes planes);
+  enum class Product : uint8_t { Skinny, Wide, Large };  // by what kernels
+  static Product product_for(const CudaMatrix& w, int32_t rows, Epilogue epilogue);
   void matmul(const CudaMatrix& w, const HalfRows& in, int32_t rows, Epilogue epilogue, const MatmulOut& out);
   HalfRows half_rows(const CudaActivation& a);
   void swiglu(const CudaMatrix& gate_up, const HalfRows& in, int32_t rows, CudaActivation& h);
@@ -144,6 +146,7 @@ class CudaBackend final : public Backend {
   int64_t normed_width_ = 0;
   DeviceBuffer<float> qkv_;                 // [T, (H + 2K) hd]
   DeviceBuffer<int32_t> ids_;               // [T]
+  DeviceBuffer<float> norms_;               // [T] of the rows in normed_
   DeviceBuffer<uint32_t> row_max_;          // [T]
   std::unique_ptr<CudaActivation> shared_;  // the shared expert's hidden rows
   DeviceBuffer<float> shared_out_;

@@ -19,7 +19,7 @@ template <int kThreads, int kVectors>
 __global__ void __launch_bounds__(kThreads)
     rms_norm_kernel(const float* x, int64_t width, const int32_t* index, const float* weight, float eps,
                     bool vectors, HalfRowsOut out) {
-  __shared__ float partial_sums[kThreads / 32];
+  __shared__ float partial_sums[kThreads / 32], partial_norms[kThreads / 32];
   __shared__ uint32_t partial_maxima[kThreads / 32];
   const int64_t row = blockIdx.x;
   const float* source = x + (index != nullptr ? index[row] : row) * width;
@@ -39,11 +39,17 @@ __global__ void __launch_bounds__(kThreads)
   const float factor = 1.0f / sqrtf(mean + eps);
 
   uint32_t largest = 0;
+  squares = 0.0f;
 #pragma unroll
   for (int i = 0; i < kVectors; ++i) {
     v[i] = {v[i].x * factor * w[i].x, v[i].y * factor * w[i].y, v[i].z * factor * w[i].z,
             v[i].w * factor * w[i].w};
     largest = max(largest, magnitude_bits(v[i]));
+    squares += v[i].x * v[i].x + v[i].y * v[i].y + v[i].z * v[i].z + v[i].w * v[i].w;
+  }
+  if (out.norm != nullptr) {
+    const float norm = sqrtf(block_sum<kThreads>(squares, partial_norms));
+    if (threadIdx.x == 0) out.norm[row] = norm;
   }
   float scale = 1.0f;
   if (out.scale != nullptr) {

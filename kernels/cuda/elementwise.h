@@ -16,12 +16,6 @@ void resolve_tokens(const DeviceStep& step, const int32_t* drawn, int32_t* ids, 
 
 // out[i] = RMSNorm(x[index ? index[i] : i]; weight) as FP16 rows with their scales (activations.h). The order
 // of the sum of squares depends on the width alone: a row's bits are the same whatever its company.
-struct HalfRowsOut {
-  __half* rows = nullptr;  // 16-byte aligned
-  float* scale = nullptr;  // nullptr: rows are written as they are, where the caller knows that they fit FP16
-  int64_t stride = 0;
-  __half* low = nullptr;  // the second plane, 16-byte aligned; nullptr: not wanted
-};
 void rms_norm(const float* x, int64_t width, const int32_t* index, int32_t num_rows, const float* weight,
               float eps, const HalfRowsOut& out, cudaStream_t stream);
 

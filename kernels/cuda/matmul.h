@@ -18,9 +18,12 @@ enum class Epilogue : uint8_t {
 struct MatmulOut {
   float* data = nullptr;  // [T, stride] FP32
   int64_t stride = 0;
-  // SwiGlu only: [T], the largest magnitude of each row is folded in with atomicMax on its bits (zero it
-  // first).
+  // SwiGlu of the skinny kernels only: [T], the largest magnitude of each row is folded in with atomicMax on
+  // its bits (zero it first).
   uint32_t* row_max = nullptr;
+  // SwiGlu of the others, which know each row's scale beforehand (gated_scale): rows and scale, in place of
+  // all above. Columns beyond the width are left alone.
+  HalfRowsOut half{};
 };
 
 // Which (token, expert) pairs an expert product computes, made on the device: pair p of expert e, p in
@@ -50,11 +53,17 @@ void matmul_experts(const CudaMatrix& w, const HalfRows& in, const ExpertPairs& 
                     const MatmulOut& out, cudaStream_t stream);
 
 // Many rows: weights as FP16 (block formats are expanded into scratch, a stretch of rows at a time), FP32
-// sums by cuBLASLt with a fixed workspace. Owns scratch; one thread, one stream.
+// sums by cuBLASLt with a fixed workspace. SwiGlu wants in.norm and writes out.half. Owns scratch; one
+// thread, one stream.
 class LargeMatmul {
  public:
-  // max_tokens: the most rows a call may have; scratch_bytes: for expanded weights.
-  LargeMatmul(int32_t max_tokens, size_t scratch_bytes, cudaStream_t stream);
+  // Bytes of device memory: for weights expanded to FP16, and for FP32 sums on their way to an epilogue (more
+  // where a tile needs it, less where the widest output does).
+  struct Scratch {
+    size_t expanded = size_t{128} << 20, product = size_t{256} << 20;
+  };
+  // max_tokens: the most rows a call may have.
+  LargeMatmul(int32_t max_tokens, const Scratch& scratch, cudaStream_t stream);
   ~LargeMatmul();
   void reserve(int64_t max_rows);  // the widest output; start-up only
   void run(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, Epilogue epilogue,

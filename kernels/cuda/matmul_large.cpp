@@ -5,8 +5,7 @@
 // so that a call gives the same bits every time.
 //
 // FP16 weights are read where they are. Others are expanded, and sums that an epilogue reads once more are
-// written, in stretches that stay in the L2 cache: at 2,048 tokens the 37,888 gate and up rows of a 7B model
-// would otherwise write and read 580 MB of device memory.
+// written, a stretch of rows at a time: as many as scratch holds.
 #include <cublasLt.h>
 
 #include <algorithm>
@@ -22,7 +21,6 @@ namespace qwend::cuda {
 namespace {
 
 constexpr size_t kWorkspaceBytes = size_t{32} << 20;
-constexpr size_t kMaxProductBytes = size_t{256} << 20;
 // The library's usual tiles. Stretches are whole tiles, in numbers that keep all multiprocessors busy.
 constexpr int64_t kGemmTileRows = 128, kGemmTileTokens = 256;
 // Algorithms are chosen for multiples of this many tokens; a new T then rarely asks the heuristics again.
@@ -47,9 +45,11 @@ struct Operand {
   int64_t stride = 0;
 };
 
-// One library call: c [T, c.stride] = in a^T (+ c where beta is 1), for `rows` rows of a.
+// One library call: c [T, c.stride] = in a^T (+ c where beta is 1), for `rows` rows of a. Two of a kind in
+// one: for the rows that begin second_a elements further on too, with their sums second_c further on.
 struct Gemm {
   Operand a;
+  int64_t second_a = 0, second_c = 0;  // 0: there is no second
   int64_t rows = 0, depth = 0;
   Operand b;
   int32_t num_tokens = 0;
@@ -88,24 +88,31 @@ struct Problem {
     CUDA_CHECK(cublasLtMatrixLayoutInit(&a, CUDA_R_16F, depth, rows, g.a.stride));
     CUDA_CHECK(cublasLtMatrixLayoutInit(&b, CUDA_R_16F, depth, columns, g.b.stride));
     CUDA_CHECK(cublasLtMatrixLayoutInit(&c, CUDA_R_32F, rows, columns, g.c.stride));
+    if (g.second_a == 0) return;
+    const auto repeat = [](cublasLtMatrixLayoutOpaque_t& layout, int64_t offset) {
+      const int32_t count = 2;
+      CUDA_CHECK(cublasLtMatrixLayoutSetAttribute(&layout, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count,
+                                                  sizeof(count)));
+      CUDA_CHECK(cublasLtMatrixLayoutSetAttribute(&layout, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET,
+                                                  &offset, sizeof(offset)));
+    };
+    repeat(a, g.second_a), repeat(b, 0), repeat(c, g.second_c);
   }
 };
 
 }  // namespace
 
 struct LargeMatmul::Impl {
-  using AlgorithmKey =
-      std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, uint32_t, uint32_t, uint32_t, bool>;
+  using AlgorithmKey = std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, uint32_t, uint32_t,
+                                  uint32_t, bool, int64_t>;
 
-  Impl(int32_t tokens, size_t scratch_bytes, cudaStream_t on)
-      : max_tokens(tokens), stream(on), workspace(kWorkspaceBytes) {
-    CHECK(tokens > 0 && scratch_bytes >= sizeof(__half));
-    int device = 0, l2_bytes = 0;
+  Impl(int32_t tokens, const Scratch& bytes, cudaStream_t on)
+      : max_tokens(tokens), product_bytes(bytes.product), stream(on), workspace(kWorkspaceBytes) {
+    CHECK(tokens > 0 && bytes.expanded >= sizeof(__half));
+    int device = 0;
     CUDA_CHECK(cudaGetDevice(&device));
-    CUDA_CHECK(cudaDeviceGetAttribute(&l2_bytes, cudaDevAttrL2CacheSize, device));
     CUDA_CHECK(cudaDeviceGetAttribute(&num_sms, cudaDevAttrMultiProcessorCount, device));
-    cache_budget = int64_t{l2_bytes} * 5 / 8;  // the rest is for the activations and the weights passing by
-    scratch = DeviceBuffer<__half>::zeroed(scratch_bytes / sizeof(__half));
+    scratch = DeviceBuffer<__half>::zeroed(bytes.expanded / sizeof(__half));
   }
 
   void reserve(int64_t max_rows);
@@ -115,7 +122,7 @@ struct LargeMatmul::Impl {
                 const MatmulOut& out);
   void run_swiglu(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, const MatmulOut& out);
 
-  int64_t stretch_rows(int64_t bytes_a_row, int32_t num_tokens) const;
+  int64_t stretch_rows(int64_t capacity, int32_t num_tokens) const;
   int64_t product_columns(int32_t num_tokens) const {
     return static_cast<int64_t>(product.size()) / num_tokens - kAlignmentColumns;
   }
@@ -125,9 +132,9 @@ struct LargeMatmul::Impl {
   void multiply_planes(Gemm g, const HalfRows& in);
 
   const int32_t max_tokens;
+  const size_t product_bytes;
   const cudaStream_t stream;
   int num_sms = 0;
-  int64_t cache_budget = 0;
   LtHandle handle;
   DeviceBuffer<std::byte> workspace;
   DeviceBuffer<__half> scratch;  // expanded weights
@@ -156,20 +163,17 @@ void LargeMatmul::Impl::reserve(int64_t max_rows) {
   // Two halves of a stretch (gate and up) are of one tile at least.
   const size_t smallest = size_t{2} * kGemmTileRows * static_cast<size_t>(max_tokens);
   const size_t whole = static_cast<size_t>(max_rows + kAlignmentColumns) * static_cast<size_t>(max_tokens);
-  const size_t cached = 2 * static_cast<size_t>(cache_budget) / sizeof(float);
-  const size_t wanted = std::min({whole, cached, kMaxProductBytes / sizeof(float)});
+  const size_t wanted = std::min(whole, product_bytes / sizeof(float));
   const size_t size = std::max(wanted, smallest);
   if (product.size() < size) product = DeviceBuffer<float>(size);
 }
 
-// How many rows of weights to take at once, so that what a row costs in cached bytes fits, and their tiles
-// fill the multiprocessors in whole rounds. At least one.
-int64_t LargeMatmul::Impl::stretch_rows(int64_t bytes_a_row, int32_t num_tokens) const {
+// The most rows that scratch holds (`capacity`), less what keeps their tiles from filling the multiprocessors
+// in whole rounds. At least one.
+int64_t LargeMatmul::Impl::stretch_rows(int64_t capacity, int32_t num_tokens) const {
   const int64_t token_tiles = (num_tokens + kGemmTileTokens - 1) / kGemmTileTokens;
-  int64_t row_tiles = std::max(int64_t{1}, cache_budget / (bytes_a_row * kGemmTileRows));
-  const int64_t rounds = (row_tiles * token_tiles + num_sms / 2) / num_sms;  // to the nearest
-  if (rounds > 0) row_tiles = std::max(int64_t{1}, rounds * num_sms / token_tiles);
-  return row_tiles * kGemmTileRows;
+  const int64_t rounds = capacity / kGemmTileRows * token_tiles / num_sms;
+  return rounds > 0 ? std::max(int64_t{1}, rounds * num_sms / token_tiles) * kGemmTileRows : capacity;
 }
 
 // Rows first .. first + count of a part as FP16: where they are, or expanded.
@@ -185,10 +189,11 @@ Operand LargeMatmul::Impl::weights(const WeightPart& part, int64_t first, int64_
 
 // Throws CudaError when the library has none.
 cublasLtMatmulAlgo_t LargeMatmul::Impl::algorithm(const Gemm& g, int64_t tokens) {
-  const uint32_t align_a = alignment_of(g.a.data), align_b = alignment_of(g.b.data),
-                 align_c = alignment_of(g.c.data);
-  const AlgorithmKey key{tokens,     g.rows,  g.depth, g.a.stride, g.b.stride,
-                         g.c.stride, align_a, align_b, align_c,    g.beta != 0.0f};
+  const uint32_t align_a = std::min(alignment_of(g.a.data), alignment_of(g.a.data + g.second_a)),
+                 align_b = alignment_of(g.b.data),
+                 align_c = std::min(alignment_of(g.c.data), alignment_of(g.c.data + g.second_c));
+  const AlgorithmKey key{tokens,  g.rows,  g.depth, g.a.stride,     g.b.stride, g.c.stride,
+                         align_a, align_b, align_c, g.beta != 0.0f, g.second_a};
   if (const auto known = algorithms.find(key); known != algorithms.end()) return known->second;
   cublasLtMatmulPreferenceOpaque_t preference;
   CUDA_CHECK(cublasLtMatmulPreferenceInit(&preference));
@@ -250,14 +255,12 @@ void LargeMatmul::Impl::run(const CudaMatrix& w, const HalfRows& in, int32_t num
 void LargeMatmul::Impl::run_part(const WeightPart& part, const HalfRows& in, int32_t num_tokens,
                                  Epilogue epilogue, const MatmulOut& out) {
   const bool through_product = epilogue == Epilogue::Add && in.scale != nullptr;
-  const int64_t sums = in.scale != nullptr ? num_tokens * static_cast<int64_t>(sizeof(float)) : 0;
-  const int64_t bytes_a_row = expanded_bytes(part) + sums;
   int64_t capacity = part.rows;
   if (!read_in_place(part)) {
     capacity = std::min(capacity, static_cast<int64_t>(scratch.bytes()) / expanded_bytes(part));
   }
   if (through_product) capacity = std::min(capacity, product_columns(num_tokens));
-  const int64_t stretch = bytes_a_row > 0 ? stretch_rows(bytes_a_row, num_tokens) : part.rows;
+  const int64_t stretch = stretch_rows(capacity, num_tokens);
 
   for (int64_t first = 0, count = 0; first < part.rows; first += count) {
     count = next_stretch(part.rows - first, stretch, capacity);
@@ -278,29 +281,28 @@ void LargeMatmul::Impl::run_part(const WeightPart& part, const HalfRows& in, int
   }
 }
 
-// Gate rows i .. i + count and the up rows that belong to them, side by side in `product`.
+// Gate rows i .. i + count and the up rows that belong to them, side by side in `product`: one call where
+// both are read in place from one part, or are neighbours once expanded.
 void LargeMatmul::Impl::run_swiglu(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens,
                                    const MatmulOut& out) {
-  CHECK(w.rows() % 2 == 0 && in.low == nullptr);
+  CHECK(w.rows() % 2 == 0 && in.low == nullptr && in.norm != nullptr && out.half.rows != nullptr);
   const int64_t half = w.rows() / 2;
   for (int64_t i = 0, count = 0; i < half; i += count) {
     const WeightPart &gate = part_of(w, i), &up = part_of(w, half + i);
     const int64_t gate_row = i - gate.first_row, up_row = half + i - up.first_row;
-    const bool one_call = !read_in_place(gate) && !read_in_place(up);  // their rows are neighbours then
     const int64_t pair_bytes = expanded_bytes(gate) + expanded_bytes(up);
-    const int64_t bytes_a_row = pair_bytes / 2 + num_tokens * static_cast<int64_t>(sizeof(float));
-    const int64_t stretch =
-        one_call ? stretch_rows(bytes_a_row, num_tokens) / 2 : stretch_rows(2 * bytes_a_row, num_tokens);
     int64_t capacity = product_columns(num_tokens) / 2;
     if (pair_bytes > 0) capacity = std::min(capacity, static_cast<int64_t>(scratch.bytes()) / pair_bytes);
     const int64_t left = std::min({gate.rows - gate_row, up.rows - up_row, half - i});
-    count = next_stretch(left, stretch, capacity);
+    count = next_stretch(left, std::max(int64_t{1}, stretch_rows(2 * capacity, num_tokens) / 2), capacity);
 
+    const bool neighbours = !read_in_place(gate) && !read_in_place(up);
+    const bool one_part = read_in_place(gate) && &gate == &up;
+    const int64_t up_column = neighbours ? count : round_up(count, 4);
     Gemm g;
     g.a = weights(gate, gate_row, count, scratch.data());
     const Operand up_rows = weights(up, up_row, count, scratch.data() + count * expanded_bytes(gate) / 2);
-    const int64_t up_column = one_call ? count : round_up(count, 4);
-    g.rows = one_call ? 2 * count : count;
+    g.rows = neighbours ? 2 * count : count;
     g.depth = round_up(w.cols(), 8);
     g.b = {in.rows, in.stride};
     g.num_tokens = num_tokens;
@@ -308,19 +310,19 @@ void LargeMatmul::Impl::run_swiglu(const CudaMatrix& w, const HalfRows& in, int3
     CHECK(g.c.stride * num_tokens <= static_cast<int64_t>(product.size()));
     const FloatRows gate_sums = g.c;
     float* up_sums = product.data() + up_column;
+    if (one_part) g.second_a = up_rows.data - g.a.data, g.second_c = up_column;
     multiply(g);
-    if (!one_call) {
+    if (!neighbours && !one_part) {
       g.a = up_rows;
       g.c.data = up_sums;
       multiply(g);
     }
-    swiglu_rows(gate_sums, up_sums, count, num_tokens, in.scale, {out.data + i, out.stride}, out.row_max,
-                stream);
+    swiglu_rows(gate_sums, up_sums, i, count, num_tokens, in, w.row_norms(), out.half, stream);
   }
 }
 
-LargeMatmul::LargeMatmul(int32_t max_tokens, size_t scratch_bytes, cudaStream_t stream)
-    : impl_(std::make_unique<Impl>(max_tokens, scratch_bytes, stream)) {}
+LargeMatmul::LargeMatmul(int32_t max_tokens, const Scratch& scratch, cudaStream_t stream)
+    : impl_(std::make_unique<Impl>(max_tokens, scratch, stream)) {}
 LargeMatmul::~LargeMatmul() = default;
 void LargeMatmul::reserve(int64_t max_rows) { impl_->reserve(max_rows); }
 void LargeMatmul::run(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, Epilogue epilogue,

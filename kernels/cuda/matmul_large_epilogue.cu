@@ -44,24 +44,20 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 __global__ void __launch_bounds__(kThreads)
-    swiglu_rows_kernel(FloatRows gate, const float* up, int64_t width, const float* scale, FloatRows out,
-                       uint32_t* row_max, bool vectors) {
-  __shared__ uint32_t partial_maxima[kThreads / 32];
-  const float factor = row_factor(scale);
+    swiglu_rows_kernel(FloatRows gate, const float* up, int64_t first, int64_t width, HalfRows in,
+                       const float* weight_norms, HalfRowsOut out, bool vectors) {
+  const float factor = row_factor(in.scale);
+  const float scale = gated_scale(weight_norms, in.norm[blockIdx.x]);
+  if (first == 0 && blockIdx.y == 0 && threadIdx.x == 0) out.scale[blockIdx.x] = scale;
   const float* gates = gate.data + blockIdx.x * gate.stride;
   const float* ups = up + blockIdx.x * gate.stride;
-  float* to = out.data + blockIdx.x * out.stride;
-  uint32_t largest = 0;
+  __half* to = out.rows + blockIdx.x * out.stride + first;
   each_vector(width, [&](int64_t column) {
     const float4 g = load4(gates, column, width, vectors), u = load4(ups, column, width, vectors);
     const float4 h{silu(g.x * factor) * (u.x * factor), silu(g.y * factor) * (u.y * factor),
                    silu(g.z * factor) * (u.z * factor), silu(g.w * factor) * (u.w * factor)};
-    largest = max(largest, magnitude_bits(h));
-    store4(to, column, width, vectors, h);
+    store_half4(to, column, width, vectors, to_half4(h, 1.0f / scale));
   });
-  if (row_max == nullptr) return;
-  largest = block_max<kThreads>(largest, partial_maxima);
-  if (threadIdx.x == 0) atomicMax(row_max + blockIdx.x, largest);  // exact: the order does not matter
 }
 
 dim3 grid_for(int64_t width, int32_t num_tokens) {
@@ -86,11 +82,12 @@ void add_rows(const FloatRows& y, int64_t width, int32_t num_tokens, const float
   CUDA_CHECK_LAUNCH();
 }
 
-void swiglu_rows(const FloatRows& gate, const float* up, int64_t width, int32_t num_tokens,
-                 const float* scale, const FloatRows& out, uint32_t* row_max, cudaStream_t stream) {
-  const bool vectors = vector_rows(gate) && cuda::vector_rows(up, gate.stride) && vector_rows(out);
-  swiglu_rows_kernel<<<grid_for(width, num_tokens), kThreads, 0, stream>>>(gate, up, width, scale, out,
-                                                                           row_max, vectors);
+void swiglu_rows(const FloatRows& gate, const float* up, int64_t first, int64_t width, int32_t num_tokens,
+                 const HalfRows& in, const float* weight_norms, const HalfRowsOut& out, cudaStream_t stream) {
+  const bool vectors = vector_rows(gate) && cuda::vector_rows(up, gate.stride) &&
+                       cuda::vector_rows(out.rows, out.stride) && first % 4 == 0;
+  swiglu_rows_kernel<<<grid_for(width, num_tokens), kThreads, 0, stream>>>(gate, up, first, width, in,
+                                                                           weight_norms, out, vectors);
   CUDA_CHECK_LAUNCH();
 }
 

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/activations.h"
+
 namespace qwend::cuda {
 
 // FP32 rows [T, stride].
@@ -19,9 +21,9 @@ void scale_rows(const FloatRows& y, int64_t width, int32_t num_tokens, const flo
 // out[t][i] += y[t][i] * scale[t]
 void add_rows(const FloatRows& y, int64_t width, int32_t num_tokens, const float* scale, const FloatRows& out,
               cudaStream_t stream);
-// out[t][i] = silu(gate[t][i] * scale[t]) * up[t][i] * scale[t]; its largest magnitude is folded into
-// row_max[t] where that is given. gate and up share a stride.
-void swiglu_rows(const FloatRows& gate, const float* up, int64_t width, int32_t num_tokens,
-                 const float* scale, const FloatRows& out, uint32_t* row_max, cudaStream_t stream);
+// out[t][first + i] = silu(gate[t][i] * in.scale[t]) * up[t][i] * in.scale[t] / out.scale[t], and
+// out.scale[t] by gated_scale(weight_norms, in.norm[t]). gate and up share a stride.
+void swiglu_rows(const FloatRows& gate, const float* up, int64_t first, int64_t width, int32_t num_tokens,
+                 const HalfRows& in, const float* weight_norms, const HalfRowsOut& out, cudaStream_t stream);
 
 }  // namespace qwend::cuda

@@ -44,13 +44,15 @@ WidePlan WideMatmul::plan(const WeightPart& part, int32_t num_tokens) const {
 void WideMatmul::run(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, Epilogue epilogue,
                      const MatmulOut& out, std::optional<WidePlan> chosen) {
   CHECK(serves(w, epilogue) && num_tokens > 0 && in.stride >= padded_width(w.cols()));
-  CHECK(in.low == nullptr || epilogue != Epilogue::SwiGlu);
+  CHECK(epilogue != Epilogue::SwiGlu ||
+        (in.low == nullptr && in.norm != nullptr && out.half.rows != nullptr));
   for (const WeightPart& part : w.parts()) {
     const WidePlan how = chosen.value_or(plan(part, num_tokens));
     wide::Args args{.part = part,
                     .in = in,
                     .epilogue = epilogue,
                     .out = out,
+                    .weight_norms = w.row_norms(),
                     .out_rows = epilogue == Epilogue::SwiGlu ? w.rows() / 2 : part.rows,
                     .num_tokens = num_tokens,
                     .stages = static_cast<int32_t>(part.col_tiles()) * (in.low != nullptr ? 2 : 1),

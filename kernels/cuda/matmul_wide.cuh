@@ -13,6 +13,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/matmul_wide.h"
+#include "kernels/cuda/row_math.cuh"
 #include "kernels/cuda/wide_tiles.cuh"
 
 namespace qwend::cuda::wide {
@@ -216,29 +217,23 @@ __device__ void write(const Args& args, const Cursor& at, int warp, int lane, co
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
       const int token = first_token + 8 * n + j;
-      const bool there = token < args.num_tokens;
-      const float scale = there && args.in.scale != nullptr ? args.in.scale[token] : 1.0f;
-      const float factor = scale * (1.0f / W::kScaleUp);
-      float* const out = args.out.data + int64_t{token} * args.out.stride + args.part.first_row + first_row;
+      if (token >= args.num_tokens) continue;
+      const float factor = (args.in.scale != nullptr ? args.in.scale[token] : 1.0f) * (1.0f / W::kScaleUp);
       if (paired) {
-        float largest = 0.0f;
+        const float scale = gated_scale(args.weight_norms, args.in.norm[token]);
+        if (first_row == 0) args.out.half.scale[token] = scale;
+        __half* const out = args.out.half.rows + token * args.out.half.stride + first_row;
 #pragma unroll
         for (int m = 0; m < S::kRowTiles; m += 2) {
 #pragma unroll
           for (int r = 0; r < 2; ++r) {
-            const float gate = sums[m][n][2 * r + j] * factor, up = sums[m + 1][n][2 * r + j] * factor;
-            const float h = gate / (1.0f + __expf(-gate)) * up;
             const int row = m / 2 * kTileRows + 8 * r;
-            if (!there || first_row + row >= args.out_rows) continue;
-            out[row] = h;
-            largest = fmaxf(largest, fabsf(h));
+            const float gate = sums[m][n][2 * r + j] * factor, up = sums[m + 1][n][2 * r + j] * factor;
+            if (first_row + row < args.out_rows) out[row] = __float2half_rn(silu(gate) * up * (1.0f / scale));
           }
         }
-        if (args.out.row_max == nullptr) continue;
-#pragma unroll
-        for (int d = 4; d < 32; d *= 2) largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, d));
-        if (lane < 4 && there) atomicMax(args.out.row_max + token, __float_as_uint(largest));
-      } else if (there) {
+      } else {
+        float* const out = args.out.data + token * args.out.stride + args.part.first_row + first_row;
 #pragma unroll
         for (int m = 0; m < S::kRowTiles; ++m) {
 #pragma unroll

@@ -26,7 +26,8 @@ class WideMatmul {
   explicit WideMatmul(cudaStream_t stream);
   // Not for FP32 weights. SwiGlu: gate and up rows in one part, a multiple of 16 each.
   static bool serves(const CudaMatrix& w, Epilogue epilogue);
-  // Requires serves(). SwiGlu: one plane. A second plane costs a second pass of arithmetic.
+  // Requires serves(). SwiGlu: one plane, in.norm, out.half. A second plane costs a second pass of
+  // arithmetic.
   void run(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, Epilogue epilogue,
            const MatmulOut& out, std::optional<WidePlan> plan = {});
 

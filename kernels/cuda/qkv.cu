@@ -64,6 +64,11 @@ __global__ void __launch_bounds__(kHeadsPerBlock* kWarp)
 
   float x[kOwn];
   load_floats(op.qkv + (int64_t{token} * all + head) * kHeadDim + first, x);
+  if (op.scale != nullptr) {
+    const float scale = __ldg(op.scale + token);
+#pragma unroll
+    for (int i = 0; i < kOwn; ++i) x[i] *= scale;
+  }
   if (op.bias != nullptr) {
     float bias[kOwn];
     load_floats(op.bias + int64_t{head} * kHeadDim + first, bias);

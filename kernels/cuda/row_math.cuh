@@ -72,6 +72,20 @@ __device__ inline float4 from_half4(const uint2& bits, float factor) {
   return {low.x * factor, low.y * factor, high.x * factor, high.y * factor};
 }
 
+// Columns column .. column + 3 of a row of halves, as store4; vectors: rows begin at 8-byte boundaries.
+__device__ inline void store_half4(__half* row, int64_t column, int64_t width, bool vectors, const uint2& v) {
+  if (vectors && column + 4 <= width) {
+    *reinterpret_cast<uint2*>(row + column) = v;
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const uint32_t pair = i < 2 ? v.x : v.y;
+    if (column + i < width)
+      row[column + i] = __ushort_as_half(static_cast<uint16_t>(i % 2 == 0 ? pair : pair >> 16));
+  }
+}
+
 // What `high` = to_half4(v, factor) left over, in FP16: v * factor - high is exact before it is rounded.
 __device__ inline uint2 rest_half4(const float4& v, float factor, const uint2& high) {
   const float4 h = from_half4(high, 1.0f);

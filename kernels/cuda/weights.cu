@@ -7,7 +7,8 @@
 
 #include "kernels/check.h"
 #include "kernels/cuda/activations.h"
-#include "kernels/cuda/tile_format.cuh"
+#include "kernels/cuda/tile_decode.cuh"
+#include "kernels/cuda/weight_norms.h"
 #include "kernels/cuda/weights.h"
 
 namespace qwend::cuda {
@@ -15,7 +16,8 @@ namespace {
 
 constexpr size_t kStagingBytes = size_t{32} << 20;  // of one of two buffers: at 50 GB/s a copy takes 0.6 ms
 constexpr int kStagings = 2;
-constexpr int kCopyThreads = 4;      // one thread copies from the page cache at about 10 GB/s
+constexpr int kCopyThreads = 4;  // one thread copies from the page cache at about 10 GB/s
+constexpr size_t kNormBytes = 2 * sizeof(float);
 constexpr size_t kGuardBytes = 256;  // kernels may read a whole tile at the end of the last row
 
 bool is_float(DType dtype) { return dtype == DType::F32 || dtype == DType::F16 || dtype == DType::BF16; }
@@ -125,42 +127,6 @@ __global__ void bf16_to_half(const __nv_bfloat16* src, int64_t cols, __half* dst
 }
 
 // ---- decoding
-
-// One warp decodes one tile; put(row in the tile, first of 4 columns in the tile, 4 values).
-template <class F, class Put>
-__device__ void decode_tile(const TileShare<F>& share, int lane, Put&& put) {
-  const int g = lane / 4, c = lane % 4;
-#pragma unroll
-  for (int s = 0; s < 4; ++s) {
-    uint32_t a[4];
-    expand<F>(share, s, a);
-    const int group = s * 16 / F::kGroup;
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      const float scale = tile_scale<F>(share, r, group), minimum = tile_min<F>(share, r, group);
-      const auto value = [&](float code) {
-        const float product = __fmul_rn(scale, code);
-        return F::kHasMin ? __fsub_rn(product, minimum) : product;
-      };
-      put(g + 8 * r, 16 * s + 4 * c,
-          float4{value(low_half(a[r])), value(high_half(a[r])), value(low_half(a[2 + r])),
-                 value(high_half(a[2 + r]))});
-    }
-  }
-}
-
-template <class F>
-__device__ void load_tile(const WeightPart& part, int64_t expert, int64_t row_tile, int64_t col_tile,
-                          int lane, TileShare<F>& share) {
-  using T = TileFormat<F>;
-  const int64_t tile = (expert * part.row_tiles() + row_tile) * part.col_tiles() + col_tile;
-  const std::byte* super = nullptr;
-  if constexpr (T::kSuper) {
-    const int64_t index = (expert * part.row_tiles() + row_tile) * (part.cols / 256) + col_tile / 4;
-    super = part.supers + index * kTileRows * T::kSuperBytes;
-  }
-  load_share<F>(part.data + tile * T::kBytes, super, lane, share);
-}
 
 // Row rows[blockIdx.x] of the matrix, where it lies in this part, to dst[blockIdx.x].
 template <class F>
@@ -359,7 +325,7 @@ std::unique_ptr<CudaMatrix> WeightUploader::upload(std::span<const HostMatrix> s
   }
 
   const auto aligned = [](size_t bytes) { return (bytes + 255) / 256 * 256; };
-  size_t total = kGuardBytes;
+  size_t total = kGuardBytes + aligned(kNormBytes);
   for (const WeightPart& part : matrix->parts_) {
     total += aligned(part.expert_bytes() * static_cast<size_t>(part.experts)) +
              aligned(part.expert_super_bytes() * static_cast<size_t>(part.experts));
@@ -375,6 +341,8 @@ std::unique_ptr<CudaMatrix> WeightUploader::upload(std::span<const HostMatrix> s
     at += aligned(part.expert_super_bytes() * static_cast<size_t>(part.experts));
   }
 
+  matrix->norms_ = reinterpret_cast<float*>(matrix->memory_.data() + at);
+
   int64_t first_row = 0;  // of the source in the matrix
   for (const HostMatrix& source : sources) {
     const auto part = std::ranges::find_if(matrix->parts_, [&](const WeightPart& p) {
@@ -384,6 +352,7 @@ std::unique_ptr<CudaMatrix> WeightUploader::upload(std::span<const HostMatrix> s
       impl_->copy_expert(source, e, *part, first_row - part->first_row);
     first_row += source.rows;
   }
+  if (matrix->experts_ == 1) largest_row_norms(*matrix, matrix->norms_, impl_->stream);
   return matrix;
 }
 

@@ -44,12 +44,16 @@ class CudaMatrix : public DeviceMatrix {
   int64_t experts() const override { return experts_; }
   size_t bytes() const override { return memory_.bytes(); }
   std::span<const WeightPart> parts() const { return parts_; }  // neighbours of one format are one part
+  // Device memory: the largest L2 norm of a row of the first half and of the second (gate and up rows where
+  // they are joined); zeros for experts.
+  const float* row_norms() const { return norms_; }
 
  private:
   friend class WeightUploader;
   int64_t rows_ = 0, cols_ = 0, experts_ = 1;
   std::vector<WeightPart> parts_;
   DeviceBuffer<std::byte> memory_;
+  float* norms_ = nullptr;  // in memory_
 };
 
 // Copies matrices from mapped files to the device: through a ring of pinned buffers, repacked there. Uploads

@@ -27,7 +27,8 @@ struct Args {
   HalfRows in;
   Epilogue epilogue = Epilogue::Store;
   MatmulOut out;
-  int64_t out_rows = 0;  // rows that are written (SwiGLU: gate rows)
+  const float* weight_norms = nullptr;  // SwiGLU: see gated_scale()
+  int64_t out_rows = 0;                 // rows that are written (SwiGLU: gate rows)
   int32_t num_tokens = 0;
   int64_t row_tile_bytes = 0, row_tile_super_bytes = 0;  // of the part, from one row tile to the next
   int32_t row_blocks = 0, token_blocks = 0;  // of the output; token blocks of a row block are neighbours

@@ -92,7 +92,7 @@ struct TestRows {
   std::vector<float> scale;         // [T]
   cuda::DeviceBuffer<__half> rows;  // room for 8 rows more, zeroed
   cuda::DeviceBuffer<__half> low;
-  cuda::DeviceBuffer<float> scales;
+  cuda::DeviceBuffer<float> scales, norms, unscaled_norms;
 
   // Rows of normal values; row t is scaled by 2^(exponents[t % size]).
   TestRows(int32_t tokens, int64_t row_width, uint32_t seed, std::vector<int> exponents = {-11},
@@ -113,9 +113,20 @@ struct TestRows {
     rows = to_device(host);
     if (two_planes) low = to_device(host_low);
     scales = to_device(scale);
+    norms = to_device(row_norms(true)), unscaled_norms = to_device(row_norms(false));
   }
   cuda::HalfRows view(bool scaled = true) const {
-    return {rows.data(), scaled ? scales.data() : nullptr, stride, low.data()};
+    return {rows.data(), scaled ? scales.data() : nullptr, stride, low.data(),
+            scaled ? norms.data() : unscaled_norms.data()};
+  }
+  std::vector<float> row_norms(bool scaled) const {
+    std::vector<float> list;
+    for (int32_t t = 0; t < static_cast<int32_t>(scale.size()); ++t) {
+      double squares = 0.0;
+      for (int64_t i = 0; i < width; ++i) squares += value(t, i, scaled) * value(t, i, scaled);
+      list.push_back(static_cast<float>(std::sqrt(squares)));
+    }
+    return list;
   }
   double value(int32_t t, int64_t i, bool scaled = true) const {
     const auto at = static_cast<size_t>(t * stride + i);

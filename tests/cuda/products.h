@@ -1,6 +1,6 @@
 // Products of many rows against double precision: weights, outputs and what is compared.
 #pragma once
-#include <bit>
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -58,7 +58,7 @@ inline std::vector<int32_t> sample_rows(int32_t num_tokens) {
 struct Output {
   int64_t width, stride;
   std::vector<float> values;  // [T + 1, stride]: a row more than asked for
-  std::vector<uint32_t> row_max;
+  std::vector<float> scale;   // SwiGLU: [T], values are FP16 times these
 
   float at(int32_t t, int64_t i) const { return values[static_cast<size_t>(t * stride + i)]; }
 };
@@ -70,35 +70,44 @@ struct Run {
   int64_t extra_stride = 0;
 };
 
-// What `product(w, in, out)` writes, and leaves alone.
+// What `product(in, out)` writes, and leaves alone: SwiGLU rows of FP16 with their scales, else FP32.
 template <class Product>
 Output run_product(const CudaMatrix& w, const TestRows& in, int32_t num_tokens, const Run& how,
                    Product product) {
+  const bool gated = how.epilogue == Epilogue::SwiGlu;
   Output out;
-  out.width = how.epilogue == Epilogue::SwiGlu ? w.rows() / 2 : w.rows();
+  out.width = gated ? w.rows() / 2 : w.rows();
   out.stride = out.width + how.extra_stride;
-  const auto data =
-      to_device(std::vector<float>(static_cast<size_t>((num_tokens + 1) * out.stride), how.before));
-  const auto row_max = DeviceBuffer<uint32_t>::zeroed(static_cast<size_t>(num_tokens));
-  product(in.view(how.scaled),
-          MatmulOut{data.data(), out.stride, how.epilogue == Epilogue::SwiGlu ? row_max.data() : nullptr});
+  const auto size = static_cast<size_t>((num_tokens + 1) * out.stride);
+  const auto data = to_device(std::vector<float>(gated ? 0 : size, how.before));
+  const auto halves = to_device(std::vector<__half>(gated ? size : 0, to_half(how.before)));
+  const auto scale = poisoned<float>(gated ? static_cast<size_t>(num_tokens) : 0);
+  MatmulOut to{data.data(), out.stride};
+  if (gated) to = {.half = {.rows = halves.data(), .scale = scale.data(), .stride = out.stride}};
+  product(in.view(how.scaled), to);
   out.values = to_host(data);
-  out.row_max = to_host(row_max);
+  out.scale = to_host(scale);
+  for (const __half h : to_host(halves)) {
+    const size_t row = out.values.size() / static_cast<size_t>(out.stride);
+    const float factor = row < out.scale.size() ? out.scale[row] : 1.0f;
+    out.values.push_back(half_value(h) * factor);
+  }
   return out;
 }
 
-// Rows whose largest magnitude is not what was folded into row_max.
-inline int wrong_row_maxima(const Output& out, int32_t num_tokens) {
-  int wrong = 0;
+// SwiGLU: scales that are no powers of two, and values beyond what they allow for.
+inline int wrong_scales(const Output& out, int32_t num_tokens) {
+  int wrong = 0, exponent = 0;
   for (int32_t t = 0; t < num_tokens; ++t) {
+    const float scale = out.scale[static_cast<size_t>(t)];
     float largest = 0.0f;
     for (int64_t i = 0; i < out.width; ++i) largest = std::max(largest, std::abs(out.at(t, i)));
-    wrong += out.row_max[static_cast<size_t>(t)] != std::bit_cast<uint32_t>(largest);
+    wrong += !(std::frexp(scale, &exponent) == 0.5f && largest <= scale * 0x1p14f);
   }
   return wrong;
 }
 
-inline bool same_value(float a, float b) { return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b); }
+inline bool same_value(float a, float b) { return (std::isnan(a) && std::isnan(b)) || a == b; }
 
 // What lies beyond the result is as it was.
 inline int overwritten(const Output& out, int32_t num_tokens, float before) {
@@ -132,5 +141,7 @@ inline double silu(double x) { return x / (1.0 + std::exp(-x)); }
 // FP16 weights and activations, in one plane or two, are multiplied exactly; other weights are rounded to
 // FP16 first.
 inline double tolerance(DType type) { return type == DType::F16 ? 2e-5 : 1e-3; }
+// Gated ones are rounded to FP16 in the end, at 2^-12 at most.
+inline double gated_tolerance(double products) { return 2 * products + 0x1p-12; }
 
 }  // namespace qwend::test

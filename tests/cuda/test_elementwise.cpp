@@ -129,6 +129,21 @@ void check_norms(std::initializer_list<int64_t> widths, std::initializer_list<in
         check_rounded(one, expected, width, kNormArithmetic);
         check_rounded(two, expected, width, kNormArithmetic);
         CHECK(same_bits(std::span<const __half>(one.rows), std::span<const __half>(two.rows)));
+
+        const auto norms = poisoned<float>(static_cast<size_t>(num_rows));
+        const Rounded third = rounded(num_rows, width, [&](HalfRowsOut out) {
+          out.norm = norms.data();
+          norm(out);
+        });
+        CHECK(same_bits(std::span<const __half>(one.rows), std::span<const __half>(third.rows)));
+        const std::vector<float> got = to_host(norms);
+        int wrong = 0;
+        for (size_t t = 0; t < got.size(); ++t) {
+          double squares = 0.0;
+          for (size_t i = 0; i < w; ++i) squares += expected[t * w + i] * expected[t * w + i];
+          wrong += !(std::abs(static_cast<double>(got[t]) - std::sqrt(squares)) <= 1e-5 * std::sqrt(squares));
+        }
+        CHECK(wrong == 0);
       }
     }
   }
