@@ -19,6 +19,10 @@ WideMatmul::WideMatmul(cudaStream_t stream) : stream_(stream) {
   int device = 0;
   CUDA_CHECK(cudaGetDevice(&device));
   CUDA_CHECK(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, device));
+  int major = 0, minor = 0;
+  CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
+  CUDA_CHECK(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device));
+  hopper_ = major == 9 && minor == 0;
   partial_ = DeviceBuffer<float>(static_cast<size_t>(2 * kSumsOfMultiprocessor * multiprocessors_));
   arrivals_ = DeviceBuffer<uint32_t>::zeroed(static_cast<size_t>(kMaxCtas * multiprocessors_));
 }
@@ -37,6 +41,7 @@ WidePlan WideMatmul::plan(const WeightPart& part, int32_t num_tokens) const {
   const bool tall = part.rows >= 128 * multiprocessors_;
   const int32_t of_64 = (num_tokens + 63) / 64, of_128 = (num_tokens + 127) / 128;
   if (num_tokens <= 32) return {tall ? WideTile::k256x32 : WideTile::k128x32, kMinStages};
+  if (hopper_ && num_tokens > 64) return {tall ? WideTile::h256x128 : WideTile::h128x128, kMinStages};
   if (of_64 < 2 * of_128) return {tall ? WideTile::k256x64 : WideTile::k128x64, kMinStages};
   return {tall ? WideTile::k256x128 : WideTile::k128x128, kMinStages};
 }
@@ -60,7 +65,10 @@ void WideMatmul::run(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens
                     .arrivals = arrivals_.data()};
     const wide::Limits limits{multiprocessors_, static_cast<int64_t>(partial_.size()),
                               static_cast<int>(arrivals_.size()), how.min_stages};
-    if (part.dtype == DType::F16) {
+    if (of_warpgroups(how.tile)) {
+      CHECK(hopper_);
+      wide::launch_hopper(how.tile, args, limits, stream_);
+    } else if (part.dtype == DType::F16) {
       wide::launch_half(how.tile, args, limits, stream_);
     } else if (format_info(part.dtype).block_elements == 32) {
       wide::launch_blocks_of_32(how.tile, args, limits, stream_);

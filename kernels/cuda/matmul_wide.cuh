@@ -42,8 +42,8 @@ struct Cursor {
     stage = static_cast<int>(at % args.stages);
     row_block = tile / args.token_blocks, token_block = tile % args.token_blocks;
   }
-  __device__ void advance(const Args& args) {
-    if (++stage < args.stages) return;
+  __device__ void advance(const Args& args, int by = 1) {  // not past the next tile
+    if ((stage += by) < args.stages) return;
     stage = 0;
     if (++token_block < args.token_blocks) return;
     token_block = 0, ++row_block;
@@ -288,16 +288,6 @@ __global__ void __launch_bounds__(S::kThreads, S::kCtas) kernel(const __grid_con
   copy_async_wait<0>();
 }
 
-// CTAs that the device holds at once; sets the kernel up on the first call.
-template <class W, class S>
-int resident() {
-  constexpr int kShared = S::template kStages<W> * S::template kStageBytes<W>;
-  CUDA_CHECK(cudaFuncSetAttribute(kernel<W, S>, cudaFuncAttributeMaxDynamicSharedMemorySize, kShared));
-  int ctas = 0;
-  CUDA_CHECK(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&ctas, kernel<W, S>, S::kThreads, kShared));
-  return ctas;
-}
-
 // What a launch needs beside its arguments.
 struct Limits {
   int multiprocessors;
@@ -306,33 +296,44 @@ struct Limits {
   int min_stages;          // of a CTA
 };
 
+// W, S: what the kernel was made for.
 template <class W, class S>
-void launch(Args args, const Limits& limits, cudaStream_t stream) {
-  static const int ctas_of_one = std::max(1, resident<W, S>());
+void launch(void (*kernel)(Args), Args args, const Limits& limits, cudaStream_t stream) {
+  constexpr int kShared = S::template kStages<W> * S::template kStageBytes<W>;
+  static const int resident = [=] {  // CTAs of a multiprocessor
+    CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kShared));
+    int ctas = 0;
+    CUDA_CHECK(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&ctas, kernel, S::kThreads, kShared));
+    return std::max(1, ctas);
+  }();
   const bool paired = args.epilogue == Epilogue::SwiGlu;
   const int64_t tiles = (args.out_rows + kTileRows - 1) / kTileRows * (paired ? 2 : 1);
-  args.row_tile_bytes = W::row_tile_bytes(args.part),
+  args.row_tile_bytes = W::row_tile_bytes(args.part);
   args.row_tile_super_bytes = W::row_tile_super_bytes(args.part);
   constexpr int64_t kTilesOfBlock = S::kRowTiles * S::kWarps;
   args.row_blocks = static_cast<int32_t>((tiles + kTilesOfBlock - 1) / kTilesOfBlock);
   args.token_blocks = (args.num_tokens + S::kTokens - 1) / S::kTokens;
   const int64_t ctas = std::min(
-      {int64_t{ctas_of_one} * limits.multiprocessors, std::max(int64_t{1}, args.total() / limits.min_stages),
+      {int64_t{resident} * limits.multiprocessors, std::max(int64_t{1}, args.total() / limits.min_stages),
        limits.partial_floats / (2 * S::kRows * S::kTokens), int64_t{limits.arrivals}});
-  kernel<W, S><<<static_cast<unsigned>(ctas), S::kThreads,
-                 S::template kStages<W> * S::template kStageBytes<W>, stream>>>(args);
+  kernel<<<static_cast<unsigned>(ctas), S::kThreads, kShared, stream>>>(args);
   CUDA_CHECK_LAUNCH();
+}
+
+template <class W, class S>
+void start(const Args& args, const Limits& limits, cudaStream_t stream) {
+  launch<W, S>(kernel<W, S>, args, limits, stream);
 }
 
 template <class W>
 void launch(WideTile tile, const Args& args, const Limits& limits, cudaStream_t stream) {
   switch (tile) {
-    case WideTile::k128x32: return launch<W, Shape<2, 4, 4, 4>>(args, limits, stream);
-    case WideTile::k256x32: return launch<W, Shape<4, 4, 4, 3>>(args, limits, stream);
-    case WideTile::k128x64: return launch<W, Shape<2, 8, 4, 3>>(args, limits, stream);
-    case WideTile::k256x64: return launch<W, Shape<4, 8, 4, 2>>(args, limits, stream);
-    case WideTile::k128x128: return launch<W, Shape<2, 16, 4, 2>>(args, limits, stream);
-    case WideTile::k256x128: return launch<W, Shape<2, 16, 8, 1>>(args, limits, stream);
+    case WideTile::k128x32: return start<W, Shape<2, 4, 4, 4>>(args, limits, stream);
+    case WideTile::k256x32: return start<W, Shape<4, 4, 4, 3>>(args, limits, stream);
+    case WideTile::k128x64: return start<W, Shape<2, 8, 4, 3>>(args, limits, stream);
+    case WideTile::k256x64: return start<W, Shape<4, 8, 4, 2>>(args, limits, stream);
+    case WideTile::k128x128: return start<W, Shape<2, 16, 4, 2>>(args, limits, stream);
+    default: return start<W, Shape<2, 16, 8, 1>>(args, limits, stream);
   }
 }
 
@@ -340,5 +341,7 @@ void launch(WideTile tile, const Args& args, const Limits& limits, cudaStream_t 
 void launch_half(WideTile tile, const Args& args, const Limits& limits, cudaStream_t stream);
 void launch_blocks_of_32(WideTile tile, const Args& args, const Limits& limits, cudaStream_t stream);
 void launch_blocks_of_256(WideTile tile, const Args& args, const Limits& limits, cudaStream_t stream);
+void launch_hopper(WideTile tile, const Args& args, const Limits& limits,
+                   cudaStream_t stream);  // all formats
 
 }  // namespace qwend::cuda::wide

@@ -10,8 +10,20 @@
 
 namespace qwend::cuda {
 
-// What a CTA computes at a time: rows x tokens of the output.
-enum class WideTile : uint8_t { k128x32, k256x32, k128x64, k256x64, k128x128, k256x128 };
+// What a CTA computes at a time: rows x tokens of the output. h...: by warpgroups, on devices of compute
+// capability 9.0 only.
+enum class WideTile : uint8_t {
+  k128x32,
+  k256x32,
+  k128x64,
+  k256x64,
+  k128x128,
+  k256x128,
+  h128x64,
+  h128x128,
+  h256x128,
+};
+inline bool of_warpgroups(WideTile tile) { return tile >= WideTile::h128x64; }
 
 // How a product is cut; chosen by WideMatmul unless a benchmark compares.
 struct WidePlan {
@@ -26,8 +38,9 @@ class WideMatmul {
   explicit WideMatmul(cudaStream_t stream);
   // Not for FP32 weights. SwiGlu: gate and up rows in one part, a multiple of 16 each.
   static bool serves(const CudaMatrix& w, Epilogue epilogue);
-  // Requires serves(). SwiGlu: one plane, in.norm, out.half. A second plane costs a second pass of
-  // arithmetic.
+  bool has(WideTile tile) const { return hopper_ || !of_warpgroups(tile); }
+  // Requires serves() and has() of the plan's tile. SwiGlu: one plane, in.norm, out.half. A second plane
+  // costs a second pass of arithmetic.
   void run(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, Epilogue epilogue,
            const MatmulOut& out, std::optional<WidePlan> plan = {});
 
@@ -36,6 +49,7 @@ class WideMatmul {
 
   cudaStream_t stream_;
   int multiprocessors_;
+  bool hopper_;
   DeviceBuffer<float> partial_;
   DeviceBuffer<uint32_t> arrivals_;  // 0 between launches
 };

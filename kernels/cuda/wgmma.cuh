@@ -1,0 +1,64 @@
+// Tensor-core products of a warpgroup (4 warps) on Hopper: A from registers, B from shared memory,
+// asynchronous. Compiled for sm_90a alone.
+#pragma once
+#include <cstdint>
+
+#include "kernels/cuda/device_math.cuh"
+
+namespace qwend::cuda {
+
+// B as [tokens][64 columns] of halves, rows of 128 bytes, chunks of 16 bytes swizzled by the row's lowest
+// three bits; 1,024-byte aligned. Steps of 16 columns are 32 bytes apart. (PTX ISA, "Matrix descriptor":
+// start address
+// >> 4, stride of 8 rows >> 4 from bit 32, 128-byte swizzle at bit 62; the leading offset is not used.)
+__device__ __forceinline__ uint64_t swizzled_operand(const void* shared) {
+  return (shared_address(shared) & 0x3ffffu) >> 4 | uint64_t{1} << 16 | uint64_t{1024 >> 4} << 32 |
+         uint64_t{1} << 62;
+}
+
+// Before the first product after registers were written by other instructions.
+__device__ __forceinline__ void products_begin() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+__device__ __forceinline__ void products_commit() {
+  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+// Waits until at most kPending committed groups run.
+template <int kPending>
+__device__ __forceinline__ void products_wait() {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
+}
+// Makes this thread's writes to shared memory visible to products (of all threads: after a barrier).
+__device__ __forceinline__ void products_see_shared() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+#define QWEND_D(n) "+f"(d[n][0]), "+f"(d[n][1]), "+f"(d[n][2]), "+f"(d[n][3])
+// d += a b: each warp's 16 rows of A (mma.cuh has the layout of a and of d[n], n-tiles of 8 tokens) by 8 NT
+// tokens.
+__device__ __forceinline__ void product_async(float (&d)[16][4], const uint32_t (&a)[4], uint64_t b) {
+  asm volatile(
+      "{ .reg .pred p; setp.eq.b32 p, 0, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 "
+      "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, "
+      "%22, %23, "
+      "%24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, "
+      "%44, %45, "
+      "%46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
+      "{%64, %65, %66, %67}, %68, p, 1, 1, 0; }"
+      : QWEND_D(0), QWEND_D(1), QWEND_D(2), QWEND_D(3), QWEND_D(4), QWEND_D(5), QWEND_D(6), QWEND_D(7),
+        QWEND_D(8), QWEND_D(9), QWEND_D(10), QWEND_D(11), QWEND_D(12), QWEND_D(13), QWEND_D(14), QWEND_D(15)
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+}
+__device__ __forceinline__ void product_async(float (&d)[8][4], const uint32_t (&a)[4], uint64_t b) {
+  asm volatile(
+      "{ .reg .pred p; setp.eq.b32 p, 0, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 "
+      "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, "
+      "%22, %23, "
+      "%24, %25, %26, %27, %28, %29, %30, %31}, "
+      "{%32, %33, %34, %35}, %36, p, 1, 1, 0; }"
+      : QWEND_D(0), QWEND_D(1), QWEND_D(2), QWEND_D(3), QWEND_D(4), QWEND_D(5), QWEND_D(6), QWEND_D(7)
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+}
+#undef QWEND_D
+
+}  // namespace qwend::cuda
