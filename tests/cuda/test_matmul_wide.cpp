@@ -78,7 +78,7 @@ TEST_CASE("wide products of odd shapes", "[cuda][matmul_wide]") {
   }
 }
 
-TEST_CASE("wide products add to what is there, in one plane and two", "[cuda][matmul_wide]") {
+TEST_CASE("wide products add to what is there, in one plane and two", "[cuda][matmul_wide][sanitize]") {
   NEEDS_CUDA_DEVICE();
   for (const DType type : {DType::F16, DType::Q8_0, DType::Q4_K}) {
     const std::vector<RandomWeights> parts{{type, 264, 1024, 1, 11, 0.2f}};
@@ -104,7 +104,7 @@ TEST_CASE("wide products add to what is there, in one plane and two", "[cuda][ma
   }
 }
 
-TEST_CASE("wide gated products with scales known beforehand", "[cuda][matmul_wide]") {
+TEST_CASE("wide gated products with scales known beforehand", "[cuda][matmul_wide][sanitize]") {
   NEEDS_CUDA_DEVICE();
   for (const DType type : {DType::F16, DType::Q4_0, DType::Q4_K, DType::Q6_K, DType::IQ4_XS}) {
     for (const int64_t width : {16, 272, 2064}) {
