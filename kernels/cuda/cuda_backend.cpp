@@ -130,7 +130,7 @@ void CudaBackend::reserve(const StepShapes& shapes) {
   ensure_normed(shapes.embedding);
   ensure(qkv_, static_cast<size_t>(row_capacity_ * qkv));
   attention_workspace_.reserve(max_logit_rows_, heads);
-  large_.reserve(std::max({qkv, 2 * shapes.ffn, shapes.embedding, shapes.vocab}));
+  large_.reserve(std::max({2 * shapes.ffn, 2 * shapes.shared_ffn, shapes.embedding}));
   if (shapes.moe.num_experts > 0)
     moe_.reserve(row_capacity_, shapes.moe, shapes.embedding, shapes.shared_ffn);
   if (shapes.shared_ffn > 0) {

@@ -60,12 +60,12 @@ class LargeMatmul {
   // Bytes of device memory: for weights expanded to FP16, and for FP32 sums on their way to an epilogue (more
   // where a tile needs it, less where the widest output does).
   struct Scratch {
-    size_t expanded = size_t{128} << 20, product = size_t{256} << 20;
+    size_t expanded = size_t{160} << 20, product = size_t{320} << 20;
   };
   // max_tokens: the most rows a call may have.
   LargeMatmul(int32_t max_tokens, const Scratch& scratch, cudaStream_t stream);
   ~LargeMatmul();
-  void reserve(int64_t max_rows);  // the widest output; start-up only
+  void reserve(int64_t max_rows);  // of matrices whose outputs are added or gated; start-up only
   void run(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, Epilogue epilogue,
            const MatmulOut& out);
 

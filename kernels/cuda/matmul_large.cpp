@@ -245,7 +245,9 @@ void LargeMatmul::Impl::run(const CudaMatrix& w, const HalfRows& in, int32_t num
                             const MatmulOut& out) {
   CHECK(w.experts() == 1 && num_tokens > 0 && num_tokens <= max_tokens);
   CHECK(in.stride >= round_up(w.cols(), 8) && in.stride % 8 == 0);
-  reserve(w.rows());  // nothing to do where callers did so at start-up
+  const bool through_product =
+      epilogue == Epilogue::SwiGlu || (epilogue == Epilogue::Add && in.scale != nullptr);
+  if (through_product) reserve(w.rows());  // nothing to do where callers did so at start-up
   if (epilogue == Epilogue::SwiGlu) return run_swiglu(w, in, num_tokens, out);
   for (const WeightPart& part : w.parts()) run_part(part, in, num_tokens, epilogue, out);
 }

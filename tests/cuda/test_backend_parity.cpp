@@ -194,14 +194,15 @@ TEST_CASE("parity: products added to the residual", "[cuda][backend][parity]") {
           CHECK(worst_row_error(got, want) < kProductTolerance);
           continue;
         }
-        // A single output may be small by cancellation: against the size of its terms.
+        // A single output may be small by cancellation: against the size of its terms. A group's scale is
+        // rounded once for all, which one row does not average out.
         const std::vector<float> w = parts[0].dequantized();
         for (size_t t = 0; t < got.size(); ++t) {
           double size = 0.25;
           for (size_t i = 0; i < w.size(); ++i)
             size += std::abs(static_cast<double>(w[i]) * static_cast<double>(x[t * w.size() + i]));
           CHECK(std::abs(static_cast<double>(got[t][0]) - static_cast<double>(want[t][0])) <
-                kProductTolerance * size);
+                1.5 * kProductTolerance * size);
         }
       }
     }
