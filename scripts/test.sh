@@ -4,26 +4,38 @@
 # (scripts/gpu.sh runs them, and more, where one is).
 #   scripts/test.sh              everything
 #   scripts/test.sh --sanitize   the engine and server tests once more under ASan/UBSan and TSan
+#   scripts/test.sh --clients    also LlamaIndex and lm-evaluation-harness (about 1 GB of packages)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/common.sh
 
 sanitize=false
+clients=false
 for argument in "$@"; do
   case $argument in
     --sanitize) sanitize=true ;;
-    *) echo "usage: scripts/test.sh [--sanitize]" >&2; exit 64 ;;
+    --clients) clients=true ;;
+    *) echo "usage: scripts/test.sh [--sanitize] [--clients]" >&2; exit 64 ;;
   esac
 done
 
 install_packages "${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
-venv=$PWD/build/venv
-if [ ! -x "$venv/bin/pytest" ] || [ tests/clients/requirements.txt -nt "$venv/.installed" ]; then
+# install_clients FOLDER REQUIREMENTS...: a virtual environment with these, unless it is up to date.
+install_clients() {
+  local venv=$1 requirements arguments=() stale=false
+  shift
+  for requirements in "$@"; do
+    arguments+=(-r "$requirements")
+    if [ "$requirements" -nt "$venv/.installed" ]; then stale=true; fi
+  done
+  if [ -x "$venv/bin/pytest" ] && ! $stale; then return; fi
   say "installing the test clients"
   python3 -m venv "$venv"
-  "$venv/bin/pip" install -q --disable-pip-version-check -r tests/clients/requirements.txt
+  "$venv/bin/pip" install -q --disable-pip-version-check "${arguments[@]}"
   touch "$venv/.installed"
-fi
+}
+venv=$PWD/build/venv
+install_clients "$venv" tests/clients/requirements.txt
 preset=cpu-release
 if find_nvcc; then preset=cuda-check; fi
 # The chat templates are compared with Jinja's rendering by the interpreter that has it.
@@ -32,7 +44,12 @@ say "C++ tests"
 ctest --test-dir build/$preset --output-on-failure
 
 say "client tests"
-QWEND_BINARY=$PWD/build/$preset/server/qwend "$venv/bin/pytest" -q tests/clients demo
+QWEND_BINARY=$PWD/build/$preset/server/qwend "$venv/bin/pytest" -q --ignore tests/clients/extra tests/clients demo
+if $clients; then
+  install_clients "$venv-extra" tests/clients/extra/requirements.txt tests/clients/requirements.txt
+  say "heavy client tests"
+  QWEND_BINARY=$PWD/build/$preset/server/qwend "$venv-extra/bin/pytest" -q tests/clients/extra
+fi
 
 if $sanitize; then
   for sanitizer in asan-ubsan tsan; do

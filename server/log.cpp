@@ -36,16 +36,23 @@ std::string json_line(const http::AccessRecord& record) {
   writer.member("status", record.status).member("code", record.error_code);
   writer.member("bytes_in", static_cast<uint64_t>(record.bytes_in));
   writer.member("bytes_out", static_cast<uint64_t>(record.bytes_out));
+  writer.member("prompt_tokens", record.tokens.prompt).member("cached_tokens", record.tokens.cached);
+  writer.member("completion_tokens", record.tokens.completion);
   writer.member("seconds", record.seconds).member("aborted", record.aborted).end_object();
   return out;
 }
 
 std::string text_line(const http::AccessRecord& record) {
-  return fmt::format("{} {} \"{} {}\" {}{}{}{} {} B in {} B out {:.3f} s {}", escaped(record.remote),
+  const http::TokenCounts& tokens = record.tokens;
+  const std::string counts =
+      tokens.prompt == 0
+          ? ""
+          : fmt::format(" {} tokens in ({} cached) {} out", tokens.prompt, tokens.cached, tokens.completion);
+  return fmt::format("{} {} \"{} {}\" {}{}{}{} {} B in {} B out{} {:.3f} s {}", escaped(record.remote),
                      escaped(record.key_name), escaped(record.method), escaped(record.path), record.status,
                      record.error_code.empty() ? "" : " ", record.error_code,
-                     record.aborted ? " aborted" : "", record.bytes_in, record.bytes_out, record.seconds,
-                     escaped(record.request_id));
+                     record.aborted ? " aborted" : "", record.bytes_in, record.bytes_out, counts,
+                     record.seconds, escaped(record.request_id));
 }
 
 // {"time","level","message"} for lines that are not JSON objects themselves.

@@ -16,8 +16,9 @@ void start_logging(LogFormat format, const std::string& level);
 void stop_logging();
 
 // The line of one request: when, who (the key's name, never the key), what, how it ended. Never a prompt or a
-// completion. Text is `127.0.0.1 team-a "POST /v1/completions" 200 312 B in 1840 B out 0.412 s id-1`;
-// whatever a client could choose is escaped, so that a line stays a line.
+// completion. Text is `127.0.0.1 team-a "POST /v1/completions" 200 312 B in 1840 B out 23 tokens in (16
+// cached) 24 out 0.412 s id-1` (without tokens where none were computed); whatever a client could choose is
+// escaped, so that a line stays a line.
 std::string access_line(const http::AccessRecord& record, LogFormat format);
 // For Server::set_access_log.
 http::AccessLog access_log(LogFormat format);

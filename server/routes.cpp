@@ -6,11 +6,10 @@
 #include "server/anthropic/error.h"
 #include "server/app.h"
 #include "server/handlers/handlers.h"
+#include "server/handlers/route_table.h"
 
 namespace qwend {
 namespace {
-
-using Endpoint = void (*)(App&, const http::Request&, http::Responder&);
 
 // Knows whether an answer has begun, so that an exception can still become an error reply.
 class TrackedResponder final : public http::Responder {
@@ -30,6 +29,7 @@ class TrackedResponder final : public http::Responder {
     inner_.end_stream();
   }
   bool client_gone() override { return inner_.client_gone(); }
+  void add_tokens(const http::TokenCounts& counts) override { inner_.add_tokens(counts); }
   bool shutting_down() override { return inner_.shutting_down(); }
   bool begun() const { return begun_; }
   bool streaming() const { return streaming_; }
@@ -64,29 +64,11 @@ http::Handler guarded(App& app, Endpoint endpoint) {
 }  // namespace
 
 void register_routes(http::Server& server, App& app) {
-  server.route("POST", "/v1/chat/completions", guarded(app, handle_chat_completions));
-  server.route("POST", "/v1/completions", guarded(app, handle_completions));
-  server.route("POST", "/v1/responses", guarded(app, handle_responses));
-  server.route("POST", "/v1/responses/input_tokens", guarded(app, handle_response_input_tokens));
-  server.route("GET", "/v1/responses/{id}", guarded(app, handle_response));
-  server.route("DELETE", "/v1/responses/{id}", guarded(app, handle_response_delete));
-  server.route("POST", "/v1/responses/{id}/cancel", guarded(app, handle_response_cancel));
-  server.route("POST", "/v1/messages", guarded(app, handle_messages));
-  server.route("POST", "/v1/messages/count_tokens", guarded(app, handle_message_count));
-  server.route("POST", "/v1/embeddings", guarded(app, handle_embeddings));
-  server.route("POST", "/v1/rerank", guarded(app, handle_rerank));
-  server.route("POST", "/rerank", guarded(app, handle_rerank));
-  server.route("GET", "/v1/models", guarded(app, handle_models));
-  server.route("GET", "/v1/models/{id}", guarded(app, handle_model));
-  server.route("POST", "/tokenize", guarded(app, handle_tokenize));
-  server.route("POST", "/detokenize", guarded(app, handle_detokenize));
-  server.route("POST", "/apply-template", guarded(app, handle_apply_template));
-  server.route("GET", "/version", guarded(app, handle_version));
-  server.route("GET", "/", guarded(app, handle_index));
-  server.open_route("GET", "/livez", guarded(app, handle_livez));
-  server.open_route("GET", "/readyz", guarded(app, handle_readyz));
-  server.open_route("GET", "/health", guarded(app, handle_readyz));
-  server.open_route("GET", "/metrics", [&server, &app](const http::Request&, http::Responder& responder) {
+  for (const Route& route : routes()) {
+    const auto add = route.open ? &http::Server::open_route : &http::Server::route;
+    (server.*add)(route.method, route.path, guarded(app, route.handle));
+  }
+  server.open_route("GET", kMetricsPath, [&server, &app](const http::Request&, http::Responder& responder) {
     handle_metrics(app, server.open_connections(), responder);
   });
 }

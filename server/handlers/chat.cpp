@@ -30,7 +30,7 @@ Problem serve_chat(App& app, const http::Request& request, http::Responder& resp
   if (!generation) return generation.error();
   ChatAnswer answer(answer_head(app, request, "chatcmpl-"), answer_options(params, generation.value()),
                     *app.tokenizer);
-  return run_chat(app, responder, std::move(generation).value().request, answer, params.stream);
+  return run_single(app, responder, std::move(generation).value().request, answer, params.stream);
 }
 
 }  // namespace

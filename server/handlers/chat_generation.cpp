@@ -56,8 +56,8 @@ Result<int64_t, ApiError> count_prompt_tokens(const App& app, const ChatRequest&
   return static_cast<int64_t>(app.tokenizer->encode(prompt.value().segments).size());
 }
 
-Problem run_chat(App& app, http::Responder& responder, GenerationRequest request, Answer& answer,
-                 bool stream) {
+Problem run_single(App& app, http::Responder& responder, GenerationRequest request, Answer& answer,
+                   bool stream) {
   std::vector<GenerationRequest> requests;
   requests.push_back(std::move(request));
   auto outputs = OutputGroup::submit(app.engine, app.metrics, std::move(requests));

@@ -24,7 +24,7 @@ Result<ChatGeneration, ApiError> make_chat_generation(const App& app, const http
 Result<int64_t, ApiError> count_prompt_tokens(const App& app, const ChatRequest& chat);
 
 // Admits the request and answers it. A problem means that nothing has been sent.
-Problem run_chat(App& app, http::Responder& responder, GenerationRequest request, Answer& answer,
-                 bool stream);
+Problem run_single(App& app, http::Responder& responder, GenerationRequest request, Answer& answer,
+                   bool stream);
 
 }  // namespace qwend

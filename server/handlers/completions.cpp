@@ -1,5 +1,6 @@
 // POST /v1/completions
 #include "server/handlers/deliver.h"
+#include "server/handlers/fim_prompt.h"
 #include "server/handlers/handlers.h"
 #include "server/openai/completion_answer.h"
 #include "server/openai/completion_request.h"
@@ -16,25 +17,13 @@ std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, const std::string
   return tokens;
 }
 
-// <|fim_prefix|>prompt<|fim_suffix|>suffix<|fim_middle|>
-Result<std::vector<int32_t>, ApiError> encode_fim(const Tokenizer& tokenizer, const PromptInput& prompt,
-                                                  const std::string& suffix) {
-  static constexpr std::string_view kMarkers[] = {"<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"};
-  for (const std::string_view marker : kMarkers)
-    if (tokenizer.find(marker) < 0)
-      return unsupported("suffix", "this model's vocabulary has no tokens to fill in the middle");
-  const auto* text = std::get_if<std::string>(&prompt);
-  if (text == nullptr) return invalid_value("suffix", "needs a prompt of text");
-  return tokenizer.encode(std::vector<TextSegment>{{std::string(kMarkers[0]), Specials::All},
-                                                   {*text, Specials::None},
-                                                   {std::string(kMarkers[1]), Specials::All},
-                                                   {suffix, Specials::None},
-                                                   {std::string(kMarkers[2]), Specials::All}});
-}
-
 Result<std::vector<int32_t>, ApiError> encode_input(const Tokenizer& tokenizer, const PromptInput& prompt,
                                                     const std::string& suffix) {
-  if (!suffix.empty()) return encode_fim(tokenizer, prompt, suffix);
+  if (!suffix.empty()) {
+    const auto* text = std::get_if<std::string>(&prompt);
+    if (text == nullptr) return invalid_value("suffix", "needs a prompt of text");
+    return encode_fim(tokenizer, {.prefix = *text, .suffix = suffix, .begun = {}, .files = {}}, "suffix");
+  }
   if (const auto* ids = std::get_if<std::vector<int32_t>>(&prompt)) return *ids;
   return encode_prompt(tokenizer, std::get<std::string>(prompt));
 }

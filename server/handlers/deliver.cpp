@@ -41,6 +41,8 @@ class Delivery {
       if (outputs_.done()) break;
       if (!flush() || !keep_going()) return false;
     }
+    const Usage& usage = outputs_.totals().usage;
+    responder_.add_tokens({usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens});
     return true;
   }
 

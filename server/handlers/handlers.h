@@ -22,6 +22,8 @@ void handle_messages(App& app, const http::Request& request, http::Responder& re
 void handle_message_count(App& app, const http::Request& request, http::Responder& responder);
 void handle_embeddings(App& app, const http::Request& request, http::Responder& responder);
 void handle_rerank(App& app, const http::Request& request, http::Responder& responder);
+void handle_infill(App& app, const http::Request& request, http::Responder& responder);
+void handle_openapi(App& app, const http::Request& request, http::Responder& responder);
 void handle_models(App& app, const http::Request& request, http::Responder& responder);
 void handle_model(App& app, const http::Request& request, http::Responder& responder);
 void handle_tokenize(App& app, const http::Request& request, http::Responder& responder);

@@ -1,4 +1,4 @@
-// GET /livez, /readyz, /health, /metrics, /version and the page at /. All answer without the engine's help.
+// GET /livez, /readyz, /health, /metrics, /version. All answer without the engine's help.
 #include "server/handlers/handlers.h"
 #include "server/json/json_writer.h"
 #include "server/metrics.h"
@@ -25,22 +25,6 @@ bool engine_lives(const App& app) {
 }
 
 void reply_ok(http::Responder& responder) { reply_json(responder, R"({"status":"ok"})"); }
-
-constexpr char kPage[] = R"(<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<title>qwend</title>
-<style>body{font:16px/1.5 system-ui,sans-serif;max-width:42rem;margin:3rem auto;padding:0 1rem}</style>
-<h1>qwend</h1>
-<p>An OpenAI-compatible server. Point a client's base URL at <code>/v1</code> here.</p>
-<ul>
-<li>POST /v1/chat/completions, /v1/completions</li>
-<li><a href="/v1/models">GET /v1/models</a></li>
-<li>POST /tokenize, /detokenize, /apply-template</li>
-<li>GET <a href="/livez">/livez</a>, <a href="/readyz">/readyz</a>, <a href="/metrics">/metrics</a>, <a href="/version">/version</a></li>
-</ul>
-</html>
-)";
 
 }  // namespace
 
@@ -71,10 +55,6 @@ void handle_version(App& app, const http::Request&, http::Responder& responder) 
       .member("system_fingerprint", app.system_fingerprint)
       .end_object();
   reply_json(responder, std::move(out));
-}
-
-void handle_index(App&, const http::Request&, http::Responder& responder) {
-  responder.reply(200, "text/html; charset=utf-8", kPage);
 }
 
 }  // namespace qwend

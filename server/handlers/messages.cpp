@@ -25,7 +25,7 @@ Problem serve_message(App& app, const http::Request& request, http::Responder& r
       .prompt_tokens = static_cast<int32_t>(generation.value().request.prompt.size()),
       .stop_sequences = params.stop};
   MessageAnswer answer(answer_head(app, request, "msg_"), std::move(options), *app.tokenizer);
-  return run_chat(app, responder, std::move(generation).value().request, answer, params.stream);
+  return run_single(app, responder, std::move(generation).value().request, answer, params.stream);
 }
 
 Problem serve_count(App& app, const http::Request& request, http::Responder& responder) {

@@ -89,8 +89,8 @@ Problem serve_response(App& app, const http::Request& request, http::Responder& 
   const auto stored = options.stored;
   ResponseAnswer answer(head, std::move(options), *app.tokenizer);
   if (stored) app.responses.put(stored);
-  Problem problem = run_chat(app, responder, std::move(generation).value().request, answer,
-                             response.value().chat.params.stream);
+  Problem problem = run_single(app, responder, std::move(generation).value().request, answer,
+                               response.value().chat.params.stream);
   if (problem && stored) app.responses.erase(head.id, request.key_name);
   return problem;
 }

@@ -290,6 +290,7 @@ void Connection::log(const Exchange& exchange) {
   record.error_code = exchange.error_code;
   record.bytes_in = exchange.bytes_in;
   record.bytes_out = exchange.out.bytes_out();
+  record.tokens = exchange.out.tokens();
   record.seconds = std::chrono::duration<double>(SteadyClock::now() - exchange.start).count();
   record.aborted = exchange.out.aborted() || exchange.gone_status != 0;
   try {

@@ -48,6 +48,11 @@ struct Request {
   const std::string* header(std::string_view lower_case_name) const;  // nullptr when absent
 };
 
+// What an answer has cost, for the access log.
+struct TokenCounts {
+  int64_t prompt = 0, cached = 0, completion = 0;  // cached: of the prompt
+};
+
 // Answers one request, on the connection's thread: either reply() once, or start_stream() and write().
 class Responder {
  public:
@@ -61,7 +66,8 @@ class Responder {
   virtual void end_stream() = 0;
   // Cheap poll of the socket: the peer has closed or reset. For requests that wait without writing.
   virtual bool client_gone() = 0;
-  virtual bool shutting_down() = 0;  // the drain time is over: end now
+  virtual void add_tokens(const TokenCounts& /*counts*/) {}  // several calls add up
+  virtual bool shutting_down() = 0;                          // the drain time is over: end now
 };
 
 using Handler = std::function<void(const Request&, Responder&)>;
@@ -80,6 +86,7 @@ struct AccessRecord {
   int status = 0;          // 499: the client left before an answer
   std::string error_code;  // of an error that the transport made (413, 408, 404 …); else empty
   size_t bytes_in = 0, bytes_out = 0;
+  TokenCounts tokens;  // all 0 where nothing was computed
   double seconds = 0;
   bool aborted = false;  // the client went away first
 };
@@ -94,8 +101,8 @@ class Server {
   // 405 + Allow.
   void route(std::string method, std::string pattern, Handler handler);
   void open_route(std::string method, std::string pattern, Handler handler);  // health: no key, reserved lane
-  // While loading, /livez is answered 200 and everything else 503 "loading"; routes may still be added. Call it with true
-  // before run(), with false when all routes are there.
+  // While loading, /livez is answered 200 and everything else 503 "loading"; routes may still be added. Call
+  // it with true before run(), with false when all routes are there.
   void set_loading(bool loading);
   void set_authoriser(Authoriser authoriser);
   void set_access_log(AccessLog log);

@@ -89,6 +89,12 @@ void ResponseWriter::reply(int status, std::string_view content_type, std::strin
   send({head, shape_.head_only || no_content ? std::string_view() : body});
 }
 
+void ResponseWriter::add_tokens(const TokenCounts& counts) {
+  tokens_.prompt += counts.prompt;
+  tokens_.cached += counts.cached;
+  tokens_.completion += counts.completion;
+}
+
 void ResponseWriter::reply_error(const HttpError& error) {
   reply(error.status, "application/json", error_json(error, shape_.path), error.headers);
 }

@@ -31,6 +31,7 @@ class ResponseWriter final : public Responder {
   bool write(std::string_view bytes) override;
   void end_stream() override;
   bool client_gone() override;
+  void add_tokens(const TokenCounts& counts) override;
   bool shutting_down() override { return context_.cut.load(); }
 
   void reply_error(const HttpError& error);
@@ -45,6 +46,7 @@ class ResponseWriter final : public Responder {
   bool aborted() const { return broken_; }
   int status() const { return status_; }
   size_t bytes_out() const { return bytes_out_; }
+  const TokenCounts& tokens() const { return tokens_; }
 
  private:
   enum class Phase { Nothing, Streaming, Done };
@@ -59,6 +61,7 @@ class ResponseWriter final : public Responder {
   bool broken_ = false;  // the client went away or stopped reading
   int status_ = 0;
   size_t bytes_out_ = 0;
+  TokenCounts tokens_;
 };
 
 }  // namespace qwend::http

@@ -24,6 +24,15 @@ std::span<const Field<TokenizeRequest>> vllm_fields() {
 
 }  // namespace
 
+std::span<const Field<TokenizeRequest>> tokenize_fields() {
+  static const std::vector<Field<TokenizeRequest>> both = [] {
+    std::vector<Field<TokenizeRequest>> all(llama_fields().begin(), llama_fields().end());
+    all.insert(all.end(), vllm_fields().begin(), vllm_fields().end());
+    return all;
+  }();
+  return both;
+}
+
 Result<TokenizeRequest, ApiError> parse_tokenize_request(const Value& body) {
   TokenizeRequest request;
   const ParseContext context;

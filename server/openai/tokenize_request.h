@@ -20,6 +20,8 @@ struct TokenizeRequest {
   bool with_counts = false;  // vLLM's answer
 };
 
+// The parameters of both dialects, but messages and what belongs to them.
+std::span<const Field<TokenizeRequest>> tokenize_fields();
 Result<TokenizeRequest, ApiError> parse_tokenize_request(const Value& body);
 Result<std::vector<int32_t>, ApiError> parse_detokenize_request(const Value& body,
                                                                 const ParseContext& context);

@@ -35,12 +35,18 @@ class FakeResponder final : public http::Responder {
   bool write(std::string_view bytes) override {
     if (writes == fail_write) return false;
     if (writes++ == 0) first_write = bytes;
+    if (on_write) on_write();
     body += bytes;
     return true;
   }
   void end_stream() override {
     CHECK_FALSE(ended);
     ended = true;
+  }
+  void add_tokens(const http::TokenCounts& counts) override {
+    tokens.prompt += counts.prompt;
+    tokens.cached += counts.cached;
+    tokens.completion += counts.completion;
   }
   bool client_gone() override { return gone_after >= 0 && polls++ >= gone_after; }
   bool shutting_down() override { return shutdown; }
@@ -63,6 +69,8 @@ class FakeResponder final : public http::Responder {
   int status = 0;
   std::string content_type, body, first_write;
   http::Headers headers;
+  http::TokenCounts tokens;
+  std::function<void()> on_write;  // after each write
   int writes = 0, polls = 0;
   bool ended = false;
   int fail_write = -1;  // this write fails
@@ -98,8 +106,9 @@ inline constexpr char kChatMlTemplate[] = "<|im_start|> message <|im_end|>";
 
 class ApiFixture {
  public:
-  explicit ApiFixture(const char* template_text = kQwen25Template, EngineConfig config = small_config())
-      : tokenizer(small_tokenizer()) {
+  explicit ApiFixture(const char* template_text = kQwen25Template, EngineConfig config = small_config(),
+                      std::shared_ptr<const Tokenizer> with_tokenizer = small_tokenizer())
+      : tokenizer(std::move(with_tokenizer)) {
     auto owned = std::make_unique<FakeExecutor>(tokenizer->size(), config.num_kv_blocks, config.block_size);
     executor = owned.get();
     engine = std::make_unique<Engine>(config, std::move(owned), tokenizer);

@@ -28,6 +28,10 @@ TEST_CASE("log: a request's line as text", "[server][log]") {
   http::AccessRecord record = some_record();
   CHECK(access_line(record, LogFormat::Text) ==
         "127.0.0.1 team-a \"POST /v1/completions\" 200 312 B in 1840 B out 0.412 s id-1");
+  record.tokens = {23, 16, 24};
+  CHECK(access_line(record, LogFormat::Text).find("1840 B out 23 tokens in (16 cached) 24 out 0.412 s") !=
+        std::string::npos);
+  record = some_record();
   record.key_name.clear();
   record.status = 499;
   record.aborted = true;
@@ -43,6 +47,7 @@ TEST_CASE("log: a request's line as text", "[server][log]") {
 TEST_CASE("log: a request's line as JSON", "[server][log]") {
   http::AccessRecord record = some_record();
   record.path = "/a\n\"\xff";
+  record.tokens = {23, 16, 24};
   const std::string line = access_line(record, LogFormat::Json);
   CHECK(line.find('\n') == std::string::npos);
   const auto json = nlohmann::json::parse(line);
@@ -52,6 +57,9 @@ TEST_CASE("log: a request's line as JSON", "[server][log]") {
   CHECK(json["status"] == 200);
   CHECK(json["bytes_in"] == 312);
   CHECK(json["bytes_out"] == 1840);
+  CHECK(json["prompt_tokens"] == 23);
+  CHECK(json["cached_tokens"] == 16);
+  CHECK(json["completion_tokens"] == 24);
   CHECK(json["seconds"] == Approx(0.4123));
   CHECK(json["aborted"] == false);
 }

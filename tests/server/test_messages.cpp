@@ -1,6 +1,4 @@
 // /v1/messages over a real engine with a scripted model.
-#include <thread>
-
 #include "server/anthropic/message_input.h"
 #include "server/anthropic/message_request.h"
 #include "tests/server/api_fixture.h"
@@ -129,14 +127,14 @@ TEST_CASE("blocks become the messages that a model has seen", "[server][messages
 
 TEST_CASE("failures have the dialect's shape before and within a stream", "[server][messages]") {
   ApiFixture api;
-  int steps = 0;
+  std::atomic<bool> begun = false;
   api.executor->on_step = [&](const StepInput&) {
-    if (++steps <= 3) return;
-    std::this_thread::sleep_for(std::chrono::milliseconds(200));  // the stream has begun by then
-    throw std::runtime_error("device lost");
+    if (begun) throw std::runtime_error("device lost");
   };
-  const FakeResponder within =
-      send(api, with(user("Hi"), {{"stream", true}, {"ignore_eos", true}, {"max_tokens", 50}}));
+  FakeResponder responder;
+  responder.on_write = [&] { begun = true; };
+  const Json body = with(user("Hi"), {{"stream", true}, {"ignore_eos", true}, {"max_tokens", 1900}});
+  const FakeResponder within = api.call(handle_messages, body.dump(), responder);
   const std::vector<Json> events = events_of(within);
   CHECK(events.back()["type"] == "error");
   CHECK(events.back()["error"]["type"] == "api_error");

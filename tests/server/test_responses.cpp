@@ -1,6 +1,4 @@
 // /v1/responses over a real engine with a scripted model.
-#include <thread>
-
 #include "server/responses/response_input.h"
 #include "server/responses/response_request.h"
 #include "server/responses/response_store.h"
@@ -172,14 +170,14 @@ TEST_CASE("a kept response can be read, continued by its key only, and deleted",
 
 TEST_CASE("a failure within a stream is response.failed, and kept so", "[server][responses]") {
   ApiFixture api;
-  int steps = 0;
+  std::atomic<bool> begun = false;
   api.executor->on_step = [&](const StepInput&) {
-    if (++steps <= 3) return;
-    std::this_thread::sleep_for(std::chrono::milliseconds(200));  // the stream has begun by then
-    throw std::runtime_error("device lost");
+    if (begun) throw std::runtime_error("device lost");
   };
-  const FakeResponder response =
-      respond(api, {{"input", "Hi"}, {"stream", true}, {"store", true}, {"ignore_eos", true}});
+  FakeResponder responder;
+  responder.on_write = [&] { begun = true; };
+  const Json body = {{"input", "Hi"}, {"stream", true}, {"store", true}, {"ignore_eos", true}};
+  const FakeResponder response = api.call(handle_responses, body.dump(), responder);
   REQUIRE(response.status == 200);
   const std::vector<Json> events = events_of(response);
   CHECK(events.back()["type"] == "response.failed");

