@@ -1,9 +1,12 @@
 """LiteLLM over qwend: chat, streams, tools, embeddings' error, and its Anthropic route."""
 
 import json
+import os
 
-import litellm
 import pytest
+
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # no prices from the network
+import litellm  # noqa: E402
 
 STORY = [{"role": "user", "content": "Tell me a story."}]
 WEATHER = {
