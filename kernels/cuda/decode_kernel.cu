@@ -11,19 +11,21 @@ enum Phase : int32_t { kAttnInput, kAttention, kAttnOutput, kGateUp, kDown, kNum
 
 // ---- shared memory
 
+// Offsets. Worked out by the host: as constants they take no registers, and a value that a thread of this
+// kernel spills comes back from L2, as L1 is given to the rings.
 struct Layout {
-  size_t cuts, tile_warps, products, layers, token, reduced, scale, residual;
-  size_t attention, records, totals, staged, inputs;  // attention shares its place with what products need
-  size_t bytes;
+  uint32_t cuts, tile_warps, products, layers, token, reduced, scale, residual;
+  uint32_t attention, records, totals, staged, inputs;  // attention shares its place with what products need
+  uint32_t bytes;
 };
 
 template <int kHeadDim, int kSlots>
-__host__ __device__ inline Layout layout_of(const DecodeTable& table) {
+Layout layout_of(const DecodeTable& table) {
   Layout at{};
-  size_t used = static_cast<size_t>(kWarps * kSlots * table.slot_bytes);
+  auto used = static_cast<uint32_t>(kWarps * kSlots * table.slot_bytes);
   const auto take = [&](size_t bytes) {
-    const size_t from = used;
-    used += (bytes + 127) / 128 * 128;
+    const uint32_t from = used;
+    used += static_cast<uint32_t>((bytes + 127) / 128 * 128);
     return from;
   };
   const auto columns = static_cast<size_t>(table.max_block_cols),
@@ -41,7 +43,7 @@ __host__ __device__ inline Layout layout_of(const DecodeTable& table) {
   at.totals = take((columns / 256 + 1) * kTotalsOfStretch * sizeof(__half));
   at.staged = take((columns > width ? columns : width) * sizeof(float));
   at.inputs = take(2 * (columns + 16) * sizeof(__half));
-  constexpr size_t kAttention = sizeof(AttentionMemory<kHeadDim>);
+  constexpr uint32_t kAttention = sizeof(AttentionMemory<kHeadDim>);
   if (used < at.attention + kAttention) used = at.attention + kAttention;
   at.bytes = used;
   return at;
@@ -53,11 +55,11 @@ template <int kHeadDim, int kSlots>
 class Step {
  public:
   __device__ Step(const DecodeTable& table, const DeviceStep& step, const float2* rope, float* logits,
-                  uint32_t layers_run, unsigned char* shared)
+                  uint32_t layers_run, const Layout& layout, unsigned char* shared)
       : table_(table),
         logits_(logits),
         layers_run_(layers_run),
-        at_(layout_of<kHeadDim, kSlots>(table)),
+        at_(layout),
         shared_(shared),
         cuts_(at<ShapeCut>(at_.cuts)),
         products_(at<Product>(at_.products)),
@@ -153,7 +155,7 @@ class Step {
 
  private:
   template <class T>
-  __device__ __forceinline__ T* at(size_t offset) const {
+  __device__ __forceinline__ T* at(uint32_t offset) const {
     return reinterpret_cast<T*>(shared_ + offset);
   }
 
@@ -266,7 +268,7 @@ class Step {
   const DecodeTable& table_;
   float* const logits_;
   const uint32_t layers_run_;
-  const Layout at_;
+  const Layout& at_;
   unsigned char* const shared_;
   ShapeCut* const cuts_;
   Product* const products_;
@@ -277,10 +279,11 @@ class Step {
 
 template <int kHeadDim, int kSlots>
 __global__ void __launch_bounds__(kThreads, 1)
-    decode_kernel(const __grid_constant__ DecodeTable table, const __grid_constant__ DeviceStep step,
-                  const float2* rope, float* logits, uint32_t layers_run) {
+    decode_step_kernel(const __grid_constant__ DecodeTable table, const __grid_constant__ DeviceStep step,
+                       const float2* rope, float* logits, uint32_t layers_run,
+                       const __grid_constant__ Layout layout) {
   extern __shared__ __align__(128) unsigned char shared[];
-  Step<kHeadDim, kSlots>(table, step, rope, logits, layers_run, shared).run();
+  Step<kHeadDim, kSlots>(table, step, rope, logits, layers_run, layout, shared).run();
 }
 
 size_t shared_limit() {
@@ -297,7 +300,7 @@ bool fits(const DecodeTable& table) {
 
 template <int kHeadDim, int kSlots>
 void start(const Launch& launch) {
-  const auto kernel = decode_kernel<kHeadDim, kSlots>;
+  const auto kernel = decode_step_kernel<kHeadDim, kSlots>;
   [[maybe_unused]] static const bool raised = [&] {
     CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                     static_cast<int>(shared_limit())));
@@ -306,14 +309,15 @@ void start(const Launch& launch) {
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<uint32_t>(launch.ctas));
   config.blockDim = dim3(kThreads);
-  config.dynamicSmemBytes = layout_of<kHeadDim, kSlots>(launch.table).bytes;
+  const Layout layout = layout_of<kHeadDim, kSlots>(launch.table);
+  config.dynamicSmemBytes = layout.bytes;
   config.stream = launch.stream;
   cudaLaunchAttribute cooperative{};  // CTAs wait for each other: all must be resident
   cooperative.id = cudaLaunchAttributeCooperative;
   cooperative.val.cooperative = 1;
   config.attrs = &cooperative, config.numAttrs = 1;
   CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, launch.table, launch.step, launch.rope, launch.logits,
-                                launch.layers_run));
+                                launch.layers_run, layout));
 }
 
 }  // namespace
