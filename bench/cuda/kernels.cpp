@@ -176,12 +176,11 @@ void bench_wide(Bench& bench) {
     int rows;  // tokens of a tile
   };
   constexpr Cut kCuts[] = {
-      {"128x32", {WideTile::k128x32, 4}, 32},    {"256x32", {WideTile::k256x32, 4}, 32},
-      {"128x64", {WideTile::k128x64, 4}, 64},    {"128x64/2", {WideTile::k128x64, 2}, 64},
-      {"128x64/8", {WideTile::k128x64, 8}, 64},  {"256x64", {WideTile::k256x64, 4}, 64},
-      {"128x128", {WideTile::k128x128, 4}, 128}, {"256x128", {WideTile::k256x128, 4}, 128},
-      {"h128x64", {WideTile::h128x64, 4}, 64},   {"h128x128", {WideTile::h128x128, 4}, 128},
-      {"h256x128", {WideTile::h256x128, 4}, 128}};
+      {"128x32", {WideTile::k128x32, 4}, 32},     {"256x32", {WideTile::k256x32, 4}, 32},
+      {"128x64", {WideTile::k128x64, 4}, 64},     {"128x64/2", {WideTile::k128x64, 2}, 64},
+      {"128x64/8", {WideTile::k128x64, 8}, 64},   {"256x64", {WideTile::k256x64, 4}, 64},
+      {"128x128", {WideTile::k128x128, 4}, 128},  {"h128x64", {WideTile::h128x64, 4}, 64},
+      {"h128x128", {WideTile::h128x128, 4}, 128}, {"h256x128", {WideTile::h256x128, 4}, 128}};
   std::printf("%-6s %-14s %5s", "", "", "rows");
   for (const Cut& cut : kCuts) std::printf(" %8s", cut.name);
   std::printf(" %8s | %8s\n", "library", "plan");

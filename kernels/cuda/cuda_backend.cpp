@@ -22,9 +22,10 @@ KvLayer layer_of(const DeviceKvCache& kv, int32_t layer) {
 // shared memory: measured on an H100, 7B gate and up with 64 tokens took 350 us in the skinny kernels, 3.5
 // times the time of one token.
 constexpr int32_t kFewRows = 16;
-// Rows up to which the wide kernels are faster than the library on FP16 weights, and on block formats, which
-// it would have to expand.
-constexpr int32_t kMaxWideHalfRows = 128, kMaxWideBlockRows = 256;
+// Rows up to which the wide kernels beat the library: on block formats, which it would have to expand, and on
+// FP16 matrices that are much wider than high, whose few tiles leave it most of the device idle (7B's down
+// projection, 64 tokens: 440 us, the wide kernels 70).
+constexpr int32_t kMaxWideBlockRows = 256, kMaxWideHalfRows = 128;
 
 bool same(const RopeTable& a, const RopeTable& b) {
   return a.rotary_dim == b.rotary_dim && a.magnitude == b.magnitude && a.inv_freq == b.inv_freq;
@@ -253,7 +254,8 @@ CudaBackend::Product CudaBackend::product_for(const CudaMatrix& w, int32_t rows,
   const bool exact =
       std::ranges::all_of(w.parts(), is(DType::F32));  // routers stay FP32 for any number of rows
   if (skinny_serves(w, epilogue) && (exact || rows <= kFewRows)) return Product::Skinny;
-  const int32_t most = std::ranges::any_of(w.parts(), is(DType::F16)) ? kMaxWideHalfRows : kMaxWideBlockRows;
+  const bool half = std::ranges::any_of(w.parts(), is(DType::F16));
+  const int32_t most = !half ? kMaxWideBlockRows : w.cols() > 2 * w.rows() ? kMaxWideHalfRows : 0;
   return rows <= most && WideMatmul::serves(w, epilogue) ? Product::Wide : Product::Large;
 }
 

@@ -13,42 +13,10 @@
 #include <algorithm>
 
 #include "kernels/cuda/matmul_wide.h"
-#include "kernels/cuda/row_math.cuh"
+#include "kernels/cuda/wide_finish.cuh"
 #include "kernels/cuda/wide_tiles.cuh"
 
 namespace qwend::cuda::wide {
-
-// kRowTiles: 16-row tiles a warp (even: SwiGLU pairs them); kTokenTiles: 8-token tiles (even); kWarps of a
-// CTA; kCtas that a multiprocessor holds.
-template <int kRowTiles_, int kTokenTiles_, int kWarps_, int kCtas_>
-struct Shape {
-  static constexpr int kRowTiles = kRowTiles_, kTokenTiles = kTokenTiles_, kWarps = kWarps_, kCtas = kCtas_;
-  static constexpr int kThreads = 32 * kWarps;
-  static constexpr int kRows = kTileRows * kRowTiles * kWarps, kTokens = 8 * kTokenTiles;
-  static constexpr int kActivationBytes = kTokens * kTileCols * 2;
-  template <class W>
-  static constexpr int kStageBytes = kActivationBytes + (kWarps * kRowTiles * W::kRecord + 127) / 128 * 128;
-  // A block has 99 KB at least on every device, and a multiprocessor of an H100 227.
-  static constexpr int kSharedBytes = std::min(96, 216 / kCtas) * 1024;
-  template <class W>
-  static constexpr int kStages = std::clamp(kSharedBytes / kStageBytes<W>, 2, 6);
-};
-
-// A place in the list of stages.
-struct Cursor {
-  int row_block, token_block, stage;
-  __device__ Cursor(const Args& args, int64_t at) {
-    const auto tile = static_cast<int>(at / args.stages);
-    stage = static_cast<int>(at % args.stages);
-    row_block = tile / args.token_blocks, token_block = tile % args.token_blocks;
-  }
-  __device__ void advance(const Args& args, int by = 1) {  // not past the next tile
-    if ((stage += by) < args.stages) return;
-    stage = 0;
-    if (++token_block < args.token_blocks) return;
-    token_block = 0, ++row_block;
-  }
-};
 
 // The first row tile of a warp (SwiGLU: of gate rows).
 template <class S>
@@ -114,9 +82,6 @@ class Fetch {
   int row_tiles_left_ = 0, tokens_left_ = 0;
 };
 
-template <class S>
-using Sums = float[S::kRowTiles][S::kTokenTiles][4];
-
 // Adds the products of a stage: for each 32 columns, fragments of the warp's weights, then all tokens past
 // them.
 template <class W, class S>
@@ -153,102 +118,6 @@ __device__ void multiply(const std::byte* stage, int warp, int lane, Sums<S>& su
   half.template operator()<1>();
 }
 
-// The list's cuts: CTA b has the stages from cut(b) to cut(b + 1).
-__device__ inline int64_t cut(const Args& args, int64_t cta) { return args.total() * cta / gridDim.x; }
-__device__ inline int owner(const Args& args, int64_t stage) {
-  return static_cast<int>(((stage + 1) * gridDim.x - 1) / args.total());
-}
-
-// A tile that is shared with other CTAs: leaves this one's sums with theirs. True for the CTA that arrives
-// last, which gets everybody's, added up in order.
-template <class S>
-__device__ bool meet(const Args& args, const Cursor& at, Sums<S>& sums) {
-  __shared__ bool last;
-  constexpr int kVectors = S::kRowTiles * S::kTokenTiles;
-  const int64_t begin = (int64_t{at.row_block} * args.token_blocks + at.token_block) * args.stages;
-  const int first_cta = owner(args, begin), last_cta = owner(args, begin + args.stages - 1);
-  // A CTA's second place is for the tile that it begins after another.
-  const auto place = [&](int cta) {
-    const int slot = 2 * cta + (cut(args, cta) < begin ? 1 : 0);
-    return reinterpret_cast<float4*>(args.partial) + int64_t{slot} * (kVectors * S::kThreads) +
-           threadIdx.x / 32 * (kVectors * 32) + threadIdx.x % 32;
-  };
-  float4* const mine = place(static_cast<int>(blockIdx.x));
-#pragma unroll
-  for (int v = 0; v < kVectors; ++v) {
-    const float(&sum)[4] = sums[v / S::kTokenTiles][v % S::kTokenTiles];
-    mine[v * 32] = {sum[0], sum[1], sum[2], sum[3]};
-  }
-  __threadfence();
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    last = atomicAdd(args.arrivals + first_cta, 1) == static_cast<uint32_t>(last_cta - first_cta);
-  }
-  __syncthreads();
-  if (!last) return false;
-  __threadfence();
-  if (threadIdx.x == 0) args.arrivals[first_cta] = 0;
-#pragma unroll
-  for (int v = 0; v < kVectors; ++v) {
-    float(&sum)[4] = sums[v / S::kTokenTiles][v % S::kTokenTiles];
-    sum[0] = sum[1] = sum[2] = sum[3] = 0.0f;
-  }
-#pragma unroll 1
-  for (int cta = first_cta; cta <= last_cta; ++cta) {
-    const float4* const theirs = place(cta);
-#pragma unroll
-    for (int v = 0; v < kVectors; ++v) {
-      float(&sum)[4] = sums[v / S::kTokenTiles][v % S::kTokenTiles];
-      const float4 other = __ldcg(theirs + v * 32);
-      sum[0] += other.x, sum[1] += other.y, sum[2] += other.z, sum[3] += other.w;
-    }
-  }
-  return true;
-}
-
-// Value i of a lane in an m16n8 tile: row g + 8 (i / 2), token 2 c + i % 2.
-template <class W, class S>
-__device__ void write(const Args& args, const Cursor& at, int warp, int lane, const Sums<S>& sums) {
-  const int first_token = at.token_block * S::kTokens + 2 * (lane % 4);
-  const bool paired = args.epilogue == Epilogue::SwiGlu, add = args.epilogue == Epilogue::Add;
-  const int64_t first_row = int64_t{first_row_tile<S>(args, at, warp)} * kTileRows + lane / 4;
-#pragma unroll
-  for (int n = 0; n < S::kTokenTiles; ++n) {
-#pragma unroll
-    for (int j = 0; j < 2; ++j) {
-      const int token = first_token + 8 * n + j;
-      if (token >= args.num_tokens) continue;
-      const float factor = (args.in.scale != nullptr ? args.in.scale[token] : 1.0f) * (1.0f / W::kScaleUp);
-      if (paired) {
-        const float scale = gated_scale(args.weight_norms, args.in.norm[token]);
-        if (first_row == 0) args.out.half.scale[token] = scale;
-        __half* const out = args.out.half.rows + token * args.out.half.stride + first_row;
-#pragma unroll
-        for (int m = 0; m < S::kRowTiles; m += 2) {
-#pragma unroll
-          for (int r = 0; r < 2; ++r) {
-            const int row = m / 2 * kTileRows + 8 * r;
-            const float gate = sums[m][n][2 * r + j] * factor, up = sums[m + 1][n][2 * r + j] * factor;
-            if (first_row + row < args.out_rows) out[row] = __float2half_rn(silu(gate) * up * (1.0f / scale));
-          }
-        }
-      } else {
-        float* const out = args.out.data + token * args.out.stride + args.part.first_row + first_row;
-#pragma unroll
-        for (int m = 0; m < S::kRowTiles; ++m) {
-#pragma unroll
-          for (int r = 0; r < 2; ++r) {
-            const int row = m * kTileRows + 8 * r;
-            if (first_row + row >= args.out_rows) continue;
-            const float y = sums[m][n][2 * r + j] * factor;
-            out[row] = add ? out[row] + y : y;
-          }
-        }
-      }
-    }
-  }
-}
-
 template <class W, class S>
 __global__ void __launch_bounds__(S::kThreads, S::kCtas) kernel(const __grid_constant__ Args args) {
   extern __shared__ __align__(128) std::byte ring[];
@@ -259,33 +128,27 @@ __global__ void __launch_bounds__(S::kThreads, S::kCtas) kernel(const __grid_con
   Cursor at(args, begin);
   Fetch<W, S> fetch(args, begin);
 #pragma unroll 1
-  for (int i = 0; i < kStages - 1; ++i) {
-    if (i < count) fetch.next(ring + i * kBytes);
-    copy_async_commit();
-  }
-
-  Sums<S> sums = {};
-  int slot = 0, from = 0;  // from: the first stage of the tile in this stretch
+  for (int i = 0; i < count;) {
+    const int stages = min(args.stages - at.stage, count - i), end = i + stages;  // of one tile
 #pragma unroll 1
-  for (int i = 0; i < count; ++i) {
-    copy_async_wait<kStages - 2>();
-    __syncthreads();  // the stage is there for all warps, and all are done with the one before
-    if (i + kStages - 1 < count) fetch.next(ring + (slot == 0 ? kStages - 1 : slot - 1) * kBytes);
-    copy_async_commit();
-    multiply<W, S>(ring + slot * kBytes, warp, lane, sums);
-    slot = slot == kStages - 1 ? 0 : slot + 1;
-    if (at.stage == args.stages - 1 || i == count - 1) {
-      const bool whole = at.stage == args.stages - 1 && i - from == args.stages - 1;
-      if (whole || meet<S>(args, at, sums)) write<W, S>(args, at, warp, lane, sums);
-#pragma unroll
-      for (int v = 0; v < S::kRowTiles * S::kTokenTiles * 4; ++v) {
-        sums[v / 4 / S::kTokenTiles][v / 4 % S::kTokenTiles][v % 4] = 0.0f;
-      }
-      from = i + 1;
+    for (int s = 0; s < kStages - 1; ++s) {
+      if (i + s < end) fetch.next(ring + s * kBytes);
+      copy_async_commit();
     }
-    at.advance(args);
+    Sums<S> sums = {};
+    int slot = 0;
+#pragma unroll 1
+    for (; i < end; ++i) {
+      copy_async_wait<kStages - 2>();
+      __syncthreads();  // the stage is there for all warps, and all are done with the one before
+      if (i + kStages - 1 < end) fetch.next(ring + (slot == 0 ? kStages - 1 : slot - 1) * kBytes);
+      copy_async_commit();
+      multiply<W, S>(ring + slot * kBytes, warp, lane, sums);
+      slot = slot == kStages - 1 ? 0 : slot + 1;
+    }
+    finish<W, S>(args, at, stages == args.stages, sums, ring);
+    at.advance(args, stages);
   }
-  copy_async_wait<0>();
 }
 
 // What a launch needs beside its arguments.
@@ -299,7 +162,7 @@ struct Limits {
 // W, S: what the kernel was made for.
 template <class W, class S>
 void launch(void (*kernel)(Args), Args args, const Limits& limits, cudaStream_t stream) {
-  constexpr int kShared = S::template kStages<W> * S::template kStageBytes<W>;
+  constexpr int kShared = std::max(S::template kStages<W> * S::template kStageBytes<W>, Tile<S>::kBytes);
   static const int resident = [=] {  // CTAs of a multiprocessor
     CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kShared));
     int ctas = 0;
@@ -332,8 +195,7 @@ void launch(WideTile tile, const Args& args, const Limits& limits, cudaStream_t 
     case WideTile::k256x32: return start<W, Shape<4, 4, 4, 3>>(args, limits, stream);
     case WideTile::k128x64: return start<W, Shape<2, 8, 4, 3>>(args, limits, stream);
     case WideTile::k256x64: return start<W, Shape<4, 8, 4, 2>>(args, limits, stream);
-    case WideTile::k128x128: return start<W, Shape<2, 16, 4, 2>>(args, limits, stream);
-    default: return start<W, Shape<2, 16, 8, 1>>(args, limits, stream);
+    default: return start<W, Shape<2, 16, 4, 2>>(args, limits, stream);
   }
 }
 

@@ -18,7 +18,6 @@ enum class WideTile : uint8_t {
   k128x64,
   k256x64,
   k128x128,
-  k256x128,
   h128x64,
   h128x128,
   h256x128,

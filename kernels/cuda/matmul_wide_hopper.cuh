@@ -47,21 +47,15 @@ __global__ void __launch_bounds__(S::kThreads, S::kCtas) hopper_kernel(const __g
   const auto count = static_cast<int>(cut(args, blockIdx.x + 1) - begin);
   Cursor at(args, begin);
   Fetch<W, S> fetch(args, begin);
-#pragma unroll 1
-  for (int i = 0; i < kAhead; ++i) {
-    if (i < count) fetch.next(ring + i * kBytes);
-    copy_async_commit();
-  }
-
   Sums<S> sums;
   Fragments<S> even, odd;
-  int i = 0, slot = 0;
+  int i = 0, end = 0, slot = 0;
   const auto step = [&](Fragments<S>& a) {
     copy_async_wait<kAhead - 1>();
     products_see_shared();
     __syncthreads();  // the stage is there for all, and the products of the last but one have ended for all
     const int coming = slot + kAhead >= kStages ? slot + kAhead - kStages : slot + kAhead;
-    if (i + kAhead < count) fetch.next(ring + coming * kBytes);
+    if (i + kAhead < end) fetch.next(ring + coming * kBytes);
     copy_async_commit();
     const std::byte* const stage = ring + slot * kBytes;
     expand_stage<W, S>(stage, warp, lane, a);
@@ -79,7 +73,13 @@ __global__ void __launch_bounds__(S::kThreads, S::kCtas) hopper_kernel(const __g
   };
 #pragma unroll 1
   while (i < count) {
-    const int stages = min(args.stages - at.stage, count - i), end = i + stages;  // of one tile
+    const int stages = min(args.stages - at.stage, count - i);  // of one tile
+    end = i + stages, slot = 0;
+#pragma unroll 1
+    for (int s = 0; s < kAhead; ++s) {
+      if (i + s < end) fetch.next(ring + s * kBytes);
+      copy_async_commit();
+    }
 #pragma unroll
     for (int v = 0; v < S::kRowTiles * S::kTokenTiles * 4; ++v) {
       sums[v / 4 / S::kTokenTiles][v / 4 % S::kTokenTiles][v % 4] = 0.0f;
@@ -91,10 +91,9 @@ __global__ void __launch_bounds__(S::kThreads, S::kCtas) hopper_kernel(const __g
     }
     if (i < end) step(even);
     products_wait<0>();
-    if (stages == args.stages || meet<S>(args, at, sums)) write<W, S>(args, at, warp, lane, sums);
+    finish<W, S>(args, at, stages == args.stages, sums, ring);
     at.advance(args, stages);
   }
-  copy_async_wait<0>();
 }
 
 }  // namespace qwend::cuda::wide

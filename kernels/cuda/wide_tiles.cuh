@@ -16,28 +16,11 @@
 #include <cstdint>
 
 #include "kernels/cuda/device_math.cuh"
-#include "kernels/cuda/matmul.h"
 #include "kernels/cuda/mma.cuh"
 #include "kernels/cuda/tile_format.cuh"
+#include "kernels/cuda/wide_shape.cuh"
 
 namespace qwend::cuda::wide {
-
-struct Args {
-  WeightPart part;
-  HalfRows in;
-  Epilogue epilogue = Epilogue::Store;
-  MatmulOut out;
-  const float* weight_norms = nullptr;  // SwiGLU: see gated_scale()
-  int64_t out_rows = 0;                 // rows that are written (SwiGLU: gate rows)
-  int32_t num_tokens = 0;
-  int64_t row_tile_bytes = 0, row_tile_super_bytes = 0;  // of the part, from one row tile to the next
-  int32_t row_blocks = 0, token_blocks = 0;  // of the output; token blocks of a row block are neighbours
-  int32_t stages = 0;            // of an output tile: 64-column tiles, twice as many for two planes
-  float* partial = nullptr;      // [2 a CTA][warps][values / 4][32] float4: shared tiles' sums
-  uint32_t* arrivals = nullptr;  // [CTAs], 0 between launches: of the shared tile that it begins
-
-  __host__ __device__ int64_t total() const { return int64_t{row_blocks} * token_blocks * stages; }
-};
 
 __device__ __forceinline__ __half2 as_half2(uint32_t bits) { return *reinterpret_cast<__half2*>(&bits); }
 __device__ __forceinline__ uint32_t bits_of(__half2 pair) { return *reinterpret_cast<uint32_t*>(&pair); }

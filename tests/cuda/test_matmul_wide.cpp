@@ -16,9 +16,8 @@ Output run_wide(const CudaMatrix& w, const TestRows& in, int32_t num_tokens, con
   });
 }
 
-constexpr WideTile kTiles[] = {WideTile::k128x32, WideTile::k256x32,  WideTile::k128x64,
-                               WideTile::k256x64, WideTile::k128x128, WideTile::k256x128,
-                               WideTile::h128x64, WideTile::h128x128, WideTile::h256x128};
+constexpr WideTile kTiles[] = {WideTile::k128x32,  WideTile::k256x32, WideTile::k128x64,  WideTile::k256x64,
+                               WideTile::k128x128, WideTile::h128x64, WideTile::h128x128, WideTile::h256x128};
 
 }  // namespace
 
