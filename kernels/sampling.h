@@ -28,7 +28,7 @@ struct SamplingRow {
   // XTC ("exclude top choices"): in this share of the draws, of all tokens that hold at least xtc_threshold
   // of what the filters have left, only the least likely (highest id on a tie) may be drawn.
   float xtc_probability = 0.0f;     // [0, 1]
-  float xtc_threshold = 0.1f;       // [0, 1]
+  float xtc_threshold = 0.1f;       // [0, 1]; counts as 1e-9 at least
   float repetition_penalty = 1.0f;  // over prompt and output: x > 0 ? x / p : x * p
   float presence_penalty = 0.0f;    // once per distinct output token
   float frequency_penalty = 0.0f;   // per occurrence in the output

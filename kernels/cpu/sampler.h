@@ -1,5 +1,6 @@
 // Draws one token from one row of logits (kernels/sampling.h has the semantics).
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -65,5 +66,8 @@ inline bool excludes_top_choices(const SamplingRow& row) {
   return row.xtc_probability > 0.0f &&
          uniform_at(row.seed, row.position, 1) < static_cast<double>(row.xtc_probability);
 }
+// The share that makes a token a top choice. Not less than 1e-9: which tokens hold less hangs on how
+// exponentials underflow, and so on the device.
+inline float top_choice_share(const SamplingRow& row) { return std::max(row.xtc_threshold, 1e-9f); }
 
 }  // namespace qwend::cpu

@@ -103,7 +103,7 @@ void Sampler::filter(const SamplingRow& row) {
   if (row.typical_p < 1.0f) keep_typical(static_cast<double>(row.typical_p));
   if (nucleus) keep_nucleus(static_cast<double>(row.top_p));
   if (row.min_p > 0.0f) keep_above(static_cast<double>(row.min_p));
-  if (xtc) exclude_top_choices(static_cast<double>(row.xtc_threshold));
+  if (xtc) exclude_top_choices(static_cast<double>(top_choice_share(row)));
 }
 
 // The `count` largest scores above -inf, largest first, lowest id on a tie; weight is the score.

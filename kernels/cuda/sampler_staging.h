@@ -202,7 +202,7 @@ class StepStaging {
     out.top_p = row.top_p;
     out.min_p = row.min_p;
     out.typical_p = row.typical_p;
-    if (cpu::excludes_top_choices(row)) out.xtc_threshold = row.xtc_threshold;
+    if (cpu::excludes_top_choices(row)) out.xtc_threshold = cpu::top_choice_share(row);
     out.uniform = uniform_at(row.seed, row.position);
     out.num_logprobs = std::min(row.num_logprobs, vocab_);
     return out;
