@@ -8,9 +8,9 @@
 // H, K: query and KV heads. hd: head width. F: feed-forward width. V: vocabulary.
 // Activations are FP32, row-major [T, width]. Activation buffers are handles that belong to the backend.
 // Results of a token never depend on the other tokens of the step (CPU: bit-equal alone, batched, chunked;
-// CUDA: in steps of up to 16 tokens, and within rounding beyond). The same steps give the same bits. Threads:
-// all calls come from the engine thread, in order; a backend may run them asynchronously, and only collect()
-// and the inspection calls wait.
+// CUDA: in steps of 2 to 16 tokens, in decode steps of one, and within rounding else). The same steps give
+// the same bits. Threads: all calls come from the engine thread, in order; a backend may run them
+// asynchronously, and only collect() and the inspection calls wait.
 #pragma once
 #include <cstdint>
 #include <memory>
