@@ -165,7 +165,8 @@ void LargeMatmul::Impl::reserve(int64_t max_rows) {
   const size_t whole = static_cast<size_t>(max_rows + kAlignmentColumns) * static_cast<size_t>(max_tokens);
   const size_t wanted = std::min(whole, product_bytes / sizeof(float));
   const size_t size = std::max(wanted, smallest);
-  if (product.size() < size) product = DeviceBuffer<float>(size);
+  // Zeroed: the initcheck tool does not see what the library stores, and would report every read of it.
+  if (product.size() < size) product = DeviceBuffer<float>::zeroed(size);
 }
 
 // The most rows that scratch holds (`capacity`), less what keeps their tiles from filling the multiprocessors
