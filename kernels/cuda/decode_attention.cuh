@@ -58,7 +58,7 @@ __device__ __forceinline__ uint4 load_cache16(const __half* p) {
   return __ldcg(reinterpret_cast<const uint4*>(p));
 }
 
-// A layer's attention on this CTA: first_loads() may come before the queries are there, run() waits for them.
+// A layer's attention on this CTA. run() fetches keys and values while queries are on their way.
 template <int kHeadDim>
 class DecodeAttention {
   static constexpr int kOwn = kHeadDim / kWarp;  // a lane's elements of a head

@@ -286,11 +286,15 @@ __global__ void __launch_bounds__(kThreads, 1)
   Step<kHeadDim, kSlots>(table, step, rope, logits, layers_run, layout, shared).run();
 }
 
+// Asked for once: every launch compares with it.
 size_t shared_limit() {
-  int device = 0, bytes = 0;
-  CUDA_CHECK(cudaGetDevice(&device));
-  CUDA_CHECK(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
-  return static_cast<size_t>(bytes);
+  static const size_t limit = [] {
+    int device = 0, bytes = 0;
+    CUDA_CHECK(cudaGetDevice(&device));
+    CUDA_CHECK(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+    return static_cast<size_t>(bytes);
+  }();
+  return limit;
 }
 
 template <int kHeadDim, int kSlots>
