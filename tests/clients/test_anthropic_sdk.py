@@ -3,15 +3,10 @@
 import anthropic
 import httpx
 import pytest
+from conftest import ASK_WEATHER, STORY
+from conftest import MESSAGES_WEATHER as WEATHER
 
-STORY = [{"role": "user", "content": "Tell me a story."}]
 GREEDY = {"temperature": 0}  # the SDK has no argument for it
-WEATHER = {
-    "name": "get_weather",
-    "description": "Get the weather.",
-    "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
-}
-ASK_WEATHER = [{"role": "user", "content": "What is the weather in Paris?"}]
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """/v1/embeddings and /v1/rerank: the demo model's weights, marked as an embedding model and as a reranker."""
 
-import json
 
 import gguf_edit
 import httpx
@@ -39,9 +38,8 @@ def width(embedder):
     return len(embedder.embeddings.create(model="embedder", input="x").data[0].embedding)
 
 
-def test_embedding(embedder, width, valid):
+def test_embedding(embedder, width):
     answer = embedder.embeddings.create(model="embedder", input="A capital city.", encoding_format="float")
-    valid(json.loads(answer.to_json()), "CreateEmbeddingResponse")
     vector = np.array(answer.data[0].embedding)
     assert vector.shape == (width,)
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)

@@ -87,17 +87,15 @@ def test_infill_needs_a_coder(http):
     "path",
     ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings", "/v1/rerank", "/infill", "/tokenize"],
 )
-def test_bodies_that_are_no_json(http, path, valid):
+def test_bodies_that_are_no_json(http, path):
     for content in (b"", b"{", b"[]", b"\xff", json.dumps({"model": "x"}).encode() + b"x"):
         response = http.post(path, content=content, headers={"content-type": "application/json"})
         assert response.status_code == 400
         assert response.json()["error"]["code"] == "invalid_json"
-        valid(response.json(), "ErrorResponse")
 
 
-def test_unknown_paths_and_methods(http, valid):
+def test_unknown_paths_and_methods(http):
     missing = http.get("/v1/nothing")
     assert missing.status_code == 404 and missing.json()["error"]["code"] == "unknown_url"
     wrong = http.get("/v1/responses")
     assert wrong.status_code == 405 and wrong.headers["allow"] == "POST"
-    valid(wrong.json(), "ErrorResponse")

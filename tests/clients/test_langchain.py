@@ -3,11 +3,10 @@
 import asyncio
 
 import pytest
+from conftest import STORY_TEXT
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
-
-STORY = "Tell me a story."
 
 
 @tool
@@ -26,24 +25,24 @@ def make(server, model):
 
 
 def test_invoke(make):
-    answer = make().invoke([SystemMessage("Be brief."), HumanMessage(STORY)])
+    answer = make().invoke([SystemMessage("Be brief."), HumanMessage(STORY_TEXT)])
     assert isinstance(answer, AIMessage) and answer.content
     assert answer.usage_metadata["output_tokens"] > 0
 
 
 def test_stream_equals_invoke(make):
     chat = make()
-    whole = chat.invoke(STORY).content
-    assert "".join(chunk.content for chunk in chat.stream(STORY)) == whole
+    whole = chat.invoke(STORY_TEXT).content
+    assert "".join(chunk.content for chunk in chat.stream(STORY_TEXT)) == whole
 
     async def run():
-        return "".join([chunk.content async for chunk in chat.astream(STORY)])
+        return "".join([chunk.content async for chunk in chat.astream(STORY_TEXT)])
 
     assert asyncio.run(run()) == whole
 
 
 def test_batch(make):
-    answers = make().batch([STORY, "Say hello.", STORY])
+    answers = make().batch([STORY_TEXT, "Say hello.", STORY_TEXT])
     assert answers[0].content == answers[2].content
 
 
@@ -58,5 +57,5 @@ def test_tools(make):
 
 
 def test_responses_api(make):
-    answer = make(use_responses_api=True).invoke(STORY)
-    assert answer.text == make().invoke(STORY).text
+    answer = make(use_responses_api=True).invoke(STORY_TEXT)
+    assert answer.text == make().invoke(STORY_TEXT).text

@@ -7,16 +7,8 @@ import pytest
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # no prices from the network
 import litellm  # noqa: E402
+from conftest import ASK_WEATHER, STORY, WEATHER  # noqa: E402
 
-STORY = [{"role": "user", "content": "Tell me a story."}]
-WEATHER = {
-    "type": "function",
-    "function": {
-        "name": "get_weather",
-        "description": "Get the weather.",
-        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
-    },
-}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +35,7 @@ def test_stream(ask):
 
 def test_tools(ask):
     answer = ask(
-        messages=[{"role": "user", "content": "What is the weather in Paris?"}],
+        messages=ASK_WEATHER,
         tools=[WEATHER],
         tool_choice={"type": "function", "function": {"name": "get_weather"}},
         max_tokens=64,

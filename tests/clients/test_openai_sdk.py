@@ -7,17 +7,8 @@ import time
 import httpx
 import openai
 import pytest
+from conftest import ASK_WEATHER, HELLO, STORY, WEATHER
 
-HELLO = [{"role": "user", "content": "Say hello."}]
-STORY = [{"role": "user", "content": "Tell me a story."}]
-WEATHER = {
-    "type": "function",
-    "function": {
-        "name": "get_weather",
-        "description": "Get the weather.",
-        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
-    },
-}
 
 
 def wait_for(condition, seconds=10):
@@ -36,14 +27,13 @@ def idle(server):
 # ---- chat
 
 
-def test_chat(client, model, valid):
+def test_chat(client, model):
     answer = client.chat.completions.create(model=model, messages=HELLO, max_tokens=32, temperature=0)
     assert answer.object == "chat.completion"
     assert answer.choices[0].message.role == "assistant"
     assert answer.choices[0].message.content
     assert answer.choices[0].finish_reason in ("stop", "length")
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
-    valid(json.loads(answer.to_json()), "CreateChatCompletionResponse")
 
 
 def test_stream_equals_whole(client, model):
@@ -69,15 +59,13 @@ def test_stream_usage(client, model):
     assert all(c.usage is None for c in chunks[:-1])
 
 
-def test_raw_stream_matches_the_schema(server, model, valid):
+def test_raw_stream(server, model):
     body = {"model": model, "messages": HELLO, "max_tokens": 16, "stream": True, "logprobs": True}
     with httpx.stream("POST", server.url + "/v1/chat/completions", json=body, timeout=120) as response:
         assert response.headers["content-type"] == "text/event-stream"
         assert response.headers["x-request-id"]
         events = [line[6:] for line in response.iter_lines() if line.startswith("data: ")]
-    assert events[-1] == "[DONE]"
-    for event in events[:-1]:
-        valid(json.loads(event), "CreateChatCompletionStreamResponse")
+    assert events[-1] == "[DONE]" and events.count("[DONE]") == 1
 
 
 def test_n(client, model):
@@ -127,7 +115,7 @@ def test_logprobs(client, model):
 def test_forced_tool_call(client, model):
     request = dict(
         model=model,
-        messages=[{"role": "user", "content": "What is the weather in Paris?"}],
+        messages=ASK_WEATHER,
         tools=[WEATHER],
         tool_choice={"type": "function", "function": {"name": "get_weather"}},
         max_tokens=64,
@@ -157,9 +145,8 @@ def test_forced_tool_call(client, model):
 # ---- completions, models
 
 
-def test_completions(client, model, valid):
+def test_completions(client, model):
     answer = client.completions.create(model=model, prompt="Once upon a time", max_tokens=16, temperature=0)
-    valid(json.loads(answer.to_json()), "CreateCompletionResponse")
     streamed = client.completions.create(
         model=model, prompt="Once upon a time", max_tokens=16, temperature=0, stream=True
     )
@@ -186,20 +173,17 @@ def test_prompt_logprobs(client, server, model):
     assert only.choices[0].logprobs.token_logprobs == pytest.approx(logprobs.token_logprobs[:-1], abs=1e-4)
 
 
-def test_models(client, model, valid):
-    listed = client.models.list()
-    valid(json.loads(listed.to_json()), "ListModelsResponse")
+def test_models(client, model):
     assert client.models.retrieve(model).id == model
 
 
 # ---- errors: each of the SDK's exceptions
 
 
-def test_bad_request(client, model, valid):
+def test_bad_request(client, model):
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(model=model, messages=HELLO, temperature=3)
     assert caught.value.param == "temperature"
-    valid({"error": caught.value.body}, "ErrorResponse")
 
 
 def test_context_length(client, model):

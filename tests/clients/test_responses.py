@@ -5,15 +5,9 @@ import json
 import httpx
 import openai
 import pytest
+from conftest import ASK_WEATHER, STORY, STORY_TEXT
+from conftest import RESPONSES_WEATHER as WEATHER
 
-STORY = "Tell me a story."
-WEATHER = {
-    "type": "function",
-    "name": "get_weather",
-    "description": "Get the weather.",
-    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
-    "strict": False,
-}
 
 
 def raw_events(server, body):
@@ -30,9 +24,8 @@ def raw_events(server, body):
     return list(zip(names, datas))
 
 
-def test_response(client, model, valid):
+def test_response(client, model):
     response = client.responses.create(model=model, input="Say hello.", instructions="Be brief.", temperature=0)
-    valid(json.loads(response.to_json()), "Response")
     assert response.status == "completed"
     assert response.output_text
     assert response.instructions == "Be brief."
@@ -42,12 +35,12 @@ def test_response(client, model, valid):
 def test_the_same_answer_as_chat(client, model):
     chat = client.chat.completions.create(
         model=model,
-        messages=[{"role": "system", "content": "Be brief."}, {"role": "user", "content": STORY}],
+        messages=[{"role": "system", "content": "Be brief."}, *STORY],
         max_tokens=32,
         temperature=0,
     )
     response = client.responses.create(
-        model=model, instructions="Be brief.", input=STORY, max_output_tokens=32, temperature=0
+        model=model, instructions="Be brief.", input=STORY_TEXT, max_output_tokens=32, temperature=0
     )
     assert response.output_text == chat.choices[0].message.content
     assert response.usage.input_tokens == chat.usage.prompt_tokens
@@ -63,12 +56,9 @@ def test_stream_equals_whole(client, model):
     assert final.status == whole.status
 
 
-def test_events_are_ordered_and_match_the_schema(server, model, valid):
-    events = raw_events(server, {"model": model, "input": STORY, "max_output_tokens": 24, "temperature": 0})
+def test_events_are_ordered(server, model):
+    events = raw_events(server, {"model": model, "input": STORY_TEXT, "max_output_tokens": 24, "temperature": 0})
     assert [data["sequence_number"] for _, data in events] == list(range(len(events)))
-    for name, data in events:
-        assert data["type"] == name
-        valid(data, "ResponseStreamEvent")
     names = [name for name, _ in events]
     assert names[:4] == [
         "response.created",
@@ -78,7 +68,6 @@ def test_events_are_ordered_and_match_the_schema(server, model, valid):
     ]
     assert names[-4:-1] == ["response.output_text.done", "response.content_part.done", "response.output_item.done"]
     assert names[-1] in ("response.completed", "response.incomplete")
-    valid(events[-1][1]["response"], "Response")
     joined = "".join(data["delta"] for name, data in events if name == "response.output_text.delta")
     assert joined == events[-4][1]["text"] == events[-1][1]["response"]["output"][0]["content"][0]["text"]
 
@@ -89,7 +78,7 @@ def test_incomplete(client, model):
     assert response.incomplete_details.reason == "max_output_tokens"
 
 
-def test_logprobs(client, model, valid):
+def test_logprobs(client, model):
     response = client.responses.create(
         model=model,
         input=STORY,
@@ -101,13 +90,12 @@ def test_logprobs(client, model, valid):
     entries = response.output[0].content[0].logprobs
     assert b"".join(bytes(entry.bytes) for entry in entries).decode() == response.output_text
     assert all(len(entry.top_logprobs) == 2 for entry in entries)
-    valid(json.loads(response.to_json()), "Response")
 
 
-def test_forced_function_call(client, server, model, valid):
+def test_forced_function_call(client, server, model):
     request = dict(
         model=model,
-        input="What is the weather in Paris?",
+        input=ASK_WEATHER,
         tools=[WEATHER],
         tool_choice={"type": "function", "name": "get_weather"},
         max_output_tokens=64,
@@ -117,17 +105,14 @@ def test_forced_function_call(client, server, model, valid):
     calls = [item for item in whole.output if item.type == "function_call"]
     assert calls and calls[0].name == "get_weather"
     assert json.loads(calls[0].arguments)["city"]
-    valid(json.loads(whole.to_json()), "Response")
     events = raw_events(server, request)
-    for _, data in events:
-        valid(data, "ResponseStreamEvent")
     deltas = [data["delta"] for name, data in events if name == "response.function_call_arguments.delta"]
     assert "".join(deltas) == calls[0].arguments
 
     answered = client.responses.create(
         model=model,
         input=[
-            {"role": "user", "content": "What is the weather in Paris?"},
+            *ASK_WEATHER,
             {"type": "function_call", "call_id": calls[0].call_id, "name": "get_weather", "arguments": deltas and "".join(deltas)},
             {"type": "function_call_output", "call_id": calls[0].call_id, "output": '{"temperature": 21}'},
         ],
@@ -138,11 +123,10 @@ def test_forced_function_call(client, server, model, valid):
     assert answered.output_text
 
 
-def test_kept_responses(client, model, valid):
+def test_kept_responses(client, model):
     first = client.responses.create(model=model, input="My name is Ada.", store=True, max_output_tokens=24, temperature=0)
     kept = client.responses.retrieve(first.id)
     assert kept.output_text == first.output_text
-    valid(json.loads(kept.to_json()), "Response")
     second = client.responses.create(
         model=model, input=STORY, previous_response_id=first.id, max_output_tokens=24, temperature=0
     )
@@ -151,7 +135,7 @@ def test_kept_responses(client, model, valid):
         input=[
             {"role": "user", "content": "My name is Ada."},
             {"role": "assistant", "content": first.output_text},
-            {"role": "user", "content": STORY},
+            *STORY,
         ],
         max_output_tokens=24,
         temperature=0,
@@ -187,17 +171,16 @@ def test_cancel_while_it_runs(client, model):
     assert events[-1].response.status == "cancelled"
 
 
-def test_input_tokens(client, server, model, valid):
+def test_input_tokens(client, server, model):
     request = {"model": model, "instructions": "Be brief.", "input": STORY, "tools": [WEATHER]}
     counted = httpx.post(server.url + "/v1/responses/input_tokens", json=request).json()
-    valid(counted, "TokenCountsResource")
     used = client.responses.create(**request, max_output_tokens=1)
     assert counted["input_tokens"] == used.usage.input_tokens
 
 
 def test_truncation(client, model):
     turns = [{"role": "user", "content": "word " * 900}, {"role": "assistant", "content": "Yes."}] * 4
-    request = dict(model=model, input=[*turns, {"role": "user", "content": STORY}], max_output_tokens=8)
+    request = dict(model=model, input=[*turns, *STORY], max_output_tokens=8)
     with pytest.raises(openai.BadRequestError) as caught:
         client.responses.create(**request)
     assert caught.value.code == "context_length_exceeded"
@@ -221,8 +204,7 @@ def test_truncation(client, model):
         ({"temperature": 3}, "temperature"),
     ],
 )
-def test_mistakes(server, model, valid, change, param):
+def test_mistakes(server, model, change, param):
     response = httpx.post(server.url + "/v1/responses", json={"model": model, "input": "Hi"} | change)
     assert response.status_code == 400
-    valid(response.json(), "ErrorResponse")
     assert response.json()["error"]["param"].startswith(param)
