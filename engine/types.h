@@ -74,6 +74,9 @@ struct GenerationRequest {
   StopCriteria stop;
   int32_t n = 1;  // sequences; they share the prompt's blocks
   std::optional<ThinkingLimit> thinking;
+  // Not empty: each output begins with one of these texts, none of which is empty. Goes before bans and
+  // allowed_tokens; its last token may reach beyond it.
+  std::vector<std::string> openings;
   bool keep_control_tokens = false;  // show control tokens as text
   bool pooled = false;  // the last prompt token's hidden state is wanted, and nothing else: n 1, max_tokens 0
   int32_t prompt_logprobs = -1;  // >= 0: log-probability of each prompt token and the top k (echo)

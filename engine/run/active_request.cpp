@@ -31,6 +31,7 @@ ActiveRequest::ActiveRequest(RequestId id_, GenerationRequest params_, uint64_t 
   }
   if (HistoryBias::wanted(params.sampling)) history.assign(params.n, HistoryBias(tokenizer, params.sampling));
   if (params.thinking) thinking.assign(params.n, ThinkingBudget(*params.thinking));
+  if (!params.openings.empty()) openings.assign(params.n, Opening(params.openings, tokenizer));
   for (const int32_t token : params.sampling.allowed_tokens) {
     const auto word = static_cast<size_t>(token / 64);
     if (word >= allowed_mask.size()) allowed_mask.resize(word + 1);

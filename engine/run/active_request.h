@@ -7,6 +7,7 @@
 
 #include "engine/output_stream.h"
 #include "engine/run/history_bias.h"
+#include "engine/run/opening.h"
 #include "engine/run/output_processor.h"
 #include "engine/run/thinking_budget.h"
 #include "engine/schedule/sequence.h"
@@ -61,6 +62,7 @@ struct ActiveRequest {
   std::vector<float> hidden;                 // of a pooled request, once its prompt has been launched
   std::vector<HistoryBias> history;          // [n] or empty: not wanted
   std::vector<ThinkingBudget> thinking;      // [n] or empty: no limit
+  std::vector<Opening> openings;             // [n] or empty: free
   std::vector<uint64_t> allowed_mask;        // one bit a token; empty: all
   std::vector<int32_t> banned;               // tokens never drawn; empty: those that nobody draws
   std::vector<int32_t> banned_below_min;  // tokens never drawn before min_tokens; empty when min_tokens is 0

@@ -136,14 +136,20 @@ void EngineCore::note_targets(Step& step) {
     if (is_prompt_logprob) {
       sequence->num_prompt_logits = position + 1;
     } else {
-      const auto& thinking = sequence->request->thinking;
-      step.needs_sync |=
-          sequence->needs_sync ||
-          (!thinking.empty() && thinking[sequence->index].decides(sequence->num_pending_tokens));
+      step.needs_sync |= needs_sync(*sequence);
       ++sequence->num_pending_tokens;
       sequence->pending_row = static_cast<int32_t>(row);
     }
   }
+}
+
+// Whether the row after the one that is about to be drawn depends on what is drawn.
+bool EngineCore::needs_sync(const Sequence& sequence) {
+  const auto i = static_cast<size_t>(sequence.index);
+  const auto& thinking = sequence.request->thinking;
+  const auto& openings = sequence.request->openings;
+  return sequence.needs_sync || (!openings.empty() && !openings[i].done()) ||
+         (!thinking.empty() && thinking[i].decides(sequence.num_pending_tokens));
 }
 
 void EngineCore::note_start(const Schedule& schedule, Clock::time_point now) {
@@ -251,6 +257,7 @@ void EngineCore::add_token(Sequence& sequence, SampledToken sampled) {
   ++request.usage.completion_tokens;
   ++counters_.generation_tokens;
   if (!request.thinking.empty()) request.thinking[sequence.index].push(token);
+  if (!request.openings.empty()) request.openings[sequence.index].push(token);
   OutputDelta delta = request.outputs[sequence.index].push(std::move(sampled));
   if (delta.finish == FinishReason::None) {
     scheduler_.append(sequence, token);

@@ -60,6 +60,7 @@ class EngineCore {
   bool launch();  // false when there is nothing to schedule
   void note_start(const Schedule& schedule, Clock::time_point now);
   void note_targets(Step& step);
+  static bool needs_sync(const Sequence& sequence);
   void read_hidden(const Schedule& schedule);
   void commit_oldest();
   void commit(const Step& step, std::vector<SampledToken> sampled);

@@ -111,6 +111,11 @@ SamplingRow StepBatch::sampling_row(const Sequence& sequence, RowLists& lists) c
   const bool below_min = sequence.num_output_tokens() + num_pending < request.params.stop.min_tokens;
   const std::vector<int32_t>& banned = request.banned.empty() ? never_drawn_ : request.banned;
   row.banned_tokens = below_min ? request.banned_below_min : banned;
+  if (!request.openings.empty() && !request.openings[sequence.index].done()) {
+    request.openings[sequence.index].allow(lists.mask);
+    row.allowed_mask = lists.mask;
+    row.banned_tokens = never_drawn_;
+  }
   return row;
 }
 

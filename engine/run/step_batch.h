@@ -41,6 +41,7 @@ class StepBatch {
   struct RowLists {
     std::vector<std::pair<int32_t, float>> bias;
     std::vector<ConditionalBias> after;
+    std::vector<uint64_t> mask;
   };
   SamplingRow sampling_row(const Sequence& sequence, RowLists& lists) const;
   SamplingRow forced_row(int32_t token, int32_t num_logprobs, RowLists& lists) const;

@@ -64,6 +64,7 @@ std::string check_request(const GenerationRequest& request, int32_t vocab_size) 
   if (request.prompt_logprobs < -1 || request.prompt_logprobs > vocab_size) {
     return "prompt_logprobs must be in [-1, vocabulary size]";
   }
+  if (std::ranges::any_of(request.openings, &std::string::empty)) return "an opening must not be empty";
   if (request.pooled && (request.n != 1 || request.stop.max_tokens != 0))
     return "a pooled request generates nothing";
   const bool prompt_only = request.pooled || request.prompt_logprobs >= 0;

@@ -9,6 +9,7 @@
 #include "engine/text/bpe.h"
 #include "engine/text/byte_alphabet.h"
 #include "engine/text/nfc.h"
+#include "engine/text/prefix_index.h"
 #include "engine/text/pretokenizer.h"
 #include "engine/text/special_matcher.h"
 #include "engine/text/token_table.h"
@@ -62,6 +63,18 @@ TokenTable make_token_table(const Vocabulary& vocabulary) {
   return table;
 }
 
+// Tokens that stand for text.
+PrefixIndex make_prefix_index(const TokenTable& table, const std::vector<TokenType>& types) {
+  std::vector<int32_t> tokens;
+  for (int32_t token = 0; token < table.size(); ++token) {
+    const TokenType type = types[static_cast<size_t>(token)];
+    const bool is_text =
+        type == TokenType::Normal || type == TokenType::Byte || type == TokenType::UserDefined;
+    if (is_text && !table.bytes(token).empty()) tokens.push_back(token);
+  }
+  return PrefixIndex(table, tokens);
+}
+
 void check_special_id(const char* key, int32_t id, const TokenTable& tokens) {
   if (id < -1 || id >= tokens.size()) {
     throw LoadError(std::string(key) + ": " + std::to_string(id) + " is not a token; the vocabulary has " +
@@ -91,6 +104,7 @@ struct Tokenizer::Impl {
 
   TokenTable tokens;
   std::vector<TokenType> types;
+  PrefixIndex prefixes;
   BytePairEncoder bpe;
   PreTokenizer pre_tokenizer;
   SpecialMatcher specials;
@@ -108,6 +122,7 @@ struct Tokenizer::Impl {
 Tokenizer::Impl::Impl(const Vocabulary& vocabulary)
     : tokens(make_token_table(vocabulary)),
       types(vocabulary.types),
+      prefixes(make_prefix_index(tokens, types)),
       bpe(tokens, vocabulary.merges),
       pre_tokenizer(vocabulary.pre),
       bos(vocabulary.bos),
@@ -196,6 +211,10 @@ bool Tokenizer::is_stop(int32_t token) const {
   return std::find(impl_->stop_tokens.begin(), impl_->stop_tokens.end(), token) != impl_->stop_tokens.end();
 }
 std::span<const int32_t> Tokenizer::unused_tokens() const { return impl_->unused_tokens; }
+void Tokenizer::along(std::string_view text, std::vector<int32_t>& out) const {
+  impl_->prefixes.along(text, out);
+}
+
 size_t Tokenizer::max_token_bytes() const { return impl_->tokens.max_bytes(); }
 int32_t Tokenizer::find(std::string_view literal) const { return impl_->specials.find_exact(literal); }
 

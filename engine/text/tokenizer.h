@@ -57,6 +57,9 @@ class Tokenizer {
   std::span<const int32_t> unused_tokens() const;
   TokenType type(int32_t token) const;           // token must be in [0, size)
   int32_t find(std::string_view literal) const;  // id of a special token by its text, -1 when absent
+  // Appends the tokens of text (NORMAL, BYTE, USER_DEFINED) whose bytes begin `text` or begin with it, in no
+  // particular order: what may follow so that the output goes along `text`. text: not empty.
+  void along(std::string_view text, std::vector<int32_t>& out) const;
   // No token stands for more bytes than this: text longer than n * max_token_bytes() has more than n tokens,
   // unless NFC shortens it (to a third at most).
   size_t max_token_bytes() const;

@@ -1,6 +1,7 @@
 // The engine step by step: what one request sees in each situation it can meet.
 #include <algorithm>
 #include <numeric>
+#include <set>
 #include <thread>
 
 #include "tests/support/engine_harness.h"
@@ -564,6 +565,56 @@ TEST_CASE("A step that the next one needs to have seen is collected first", "[en
   h.run();
   REQUIRE(before.take());
   CHECK(before.sequences[0].tokens == reference(request).tokens);
+}
+
+TEST_CASE("An output begins with one of its openings, whatever else is asked for", "[engine]") {
+  const std::vector<std::string> openings = {"get_weather\", \"arguments\": {",
+                                             "get_time\", \"arguments\": {", "the end"};
+  const auto begun = [&](const std::string& text) {
+    return std::ranges::count_if(openings,
+                                 [&](const std::string& opening) { return text.starts_with(opening); });
+  };
+  EngineHarness h(config(), GENERATE(1, 2));
+  GenerationRequest request = endless(prompt_of(20), 60);
+  request.openings = openings;
+  request.sampling.temperature = 8.0f;
+  request.n = 8;
+  SECTION("nothing else") {}
+  SECTION("tokens that may not be drawn") {
+    for (const char c : std::string("gte \"")) request.sampling.bad_words.push_back({c});
+    request.sampling.allowed_tokens = {'x', kEndOfText};
+    request.sampling.logit_bias = {{'<', 100.0f}, {'!', 100.0f}};
+  }
+  SECTION("stop tokens that would have to wait") {
+    request.stop.min_tokens = 3;
+    request.stop.ignore_eos = false;
+    request.stop.max_tokens = 60;
+  }
+  std::set<char> first;
+  for (int round = 0; round < 5; ++round) {
+    request.sampling.seed = 100 * round;
+    Received received = h.submit(request);
+    h.run();
+    REQUIRE(received.take());
+    for (int32_t i = 0; i < request.n; ++i) {
+      INFO(received.sequences[i].text);
+      CHECK(begun(received.sequences[i].text) == 1);
+      CHECK(received.sequences[i].tokens == reference(request, i).tokens);
+      first.insert(received.sequences[i].text[4]);
+    }
+  }
+  CHECK(first.size() == 3);  // each of them was drawn
+}
+
+TEST_CASE("Only an output's opening keeps steps from overlapping", "[engine]") {
+  EngineHarness h(config(), 2);
+  GenerationRequest request = endless(prompt_of(10), 40);
+  request.openings = {"abcdefgh"};
+  Received received = h.submit(request);
+  h.run();
+  REQUIRE(received.take());
+  CHECK(received.sequences[0].text.starts_with("abcdefgh"));
+  CHECK(h.executor.num_overlapped >= 40 - 8 - 2);
 }
 
 TEST_CASE("Time is accounted for each step", "[engine]") {

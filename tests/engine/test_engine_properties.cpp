@@ -82,6 +82,7 @@ class RandomUse {
     r.cache_salt = random(2);
     r.priority = random(3);
     if (random(5) == 0) r.prompt_logprobs = random(3);
+    if (random(6) == 0) r.openings = {"the cat", "then,", "=\n"};
     return r;
   }
 

@@ -1,4 +1,4 @@
-// What DRY, bad words, a thinking limit and a repetition limit mean, by their definitions.
+// What DRY, bad words, openings, a thinking limit and a repetition limit mean, by their definitions.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -71,6 +71,32 @@ inline std::optional<int32_t> forced_token(const std::vector<int32_t>& output, c
   const auto limit_at = block.begin() + limit.max_tokens;
   if (std::find(block.begin(), limit_at, limit.close) != limit_at) return std::nullopt;
   return limit.ending[block.size() - most];
+}
+
+// The tokens that may follow `output`; nothing: all.
+inline std::optional<std::vector<int32_t>> opening_tokens(const std::vector<int32_t>& output,
+                                                          const std::vector<std::string>& openings,
+                                                          const Tokenizer& tokenizer) {
+  std::string said;
+  const auto fits = [&](const std::string& opening) { return opening.starts_with(said); };
+  const auto complete = [&](const std::string& opening) { return said.starts_with(opening); };
+  const auto is_free = [&] {
+    return std::ranges::any_of(openings, complete) || std::ranges::none_of(openings, fits);
+  };
+  if (is_free()) return std::nullopt;
+  for (const int32_t token : output) {
+    said += tokenizer.bytes(token);
+    if (is_free()) return std::nullopt;
+  }
+  std::vector<int32_t> tokens;
+  const std::string before = said;
+  for (int32_t token = 0; token < tokenizer.size(); ++token) {
+    if (tokenizer.is_control(token) || tokenizer.type(token) == TokenType::Unused) continue;
+    said = before + std::string(tokenizer.bytes(token));
+    const auto goes_along = [&](const std::string& opening) { return fits(opening) || complete(opening); };
+    if (std::ranges::any_of(openings, goes_along)) tokens.push_back(token);
+  }
+  return tokens;
 }
 
 inline bool repeats(const std::vector<int32_t>& output, const RepetitionLimit& limit) {

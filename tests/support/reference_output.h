@@ -46,20 +46,23 @@ inline ReferenceOutput reference_output(const GenerationRequest& request, int32_
     for (const auto& [token, penalty] : dry_penalties(context, p.dry, tokenizer))
       bias.emplace_back(token, penalty);
     row.logit_bias = bias;
-    std::vector<uint64_t> mask(p.allowed_tokens.empty() ? 0 : static_cast<size_t>(vocab) / 64 + 1);
-    for (const int32_t t : p.allowed_tokens) mask[t / 64] |= uint64_t{1} << (t % 64);
+    const auto opening = opening_tokens(drawn, request.openings, tokenizer);
+    const std::vector<int32_t> allowed = opening.value_or(p.allowed_tokens);
+    std::vector<uint64_t> mask(allowed.empty() ? 0 : static_cast<size_t>(vocab) / 64 + 1);
+    for (const int32_t t : allowed) mask[t / 64] |= uint64_t{1} << (t % 64);
     row.allowed_mask = mask;
     row.prompt_tokens = request.prompt;
     row.output_tokens = drawn;
     std::vector<int32_t> banned = static_cast<int32_t>(drawn.size()) < stop.min_tokens ? early : never;
     for (const int32_t bad : bad_tokens(drawn, p)) banned.push_back(bad);
-    row.banned_tokens = banned;
+    row.banned_tokens = opening ? never : banned;
     int32_t token = fake_sample(fake_logits(context, vocab), row).token;
     if (request.thinking) token = forced_token(drawn, *request.thinking).value_or(token);
     context.push_back(token);
     drawn.push_back(token);
     bool ends = !stop.ignore_eos && tokenizer.is_stop(token);
     for (const int32_t t : stop.stop_token_ids) ends |= t == token;
+    ends &= static_cast<int32_t>(drawn.size()) > stop.min_tokens;  // an opening may well draw one earlier
     if (!ends || stop.include_stop_in_output) {
       out.tokens.push_back(token);
       const bool hidden = tokenizer.type(token) == TokenType::Control && !request.keep_control_tokens;

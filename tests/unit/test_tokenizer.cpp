@@ -127,6 +127,37 @@ TEST_CASE("decode leaves control tokens out unless asked for them", "[unit][toke
         "a");
 }
 
+TEST_CASE("tokens along a text are those that begin it or begin with it", "[unit][tokenizer]") {
+  Vocabulary vocabulary = small_vocabulary();
+  add_token(vocabulary, "", TokenType::Normal);
+  const Tokenizer tokenizer(vocabulary);
+  const std::vector<std::string> texts = {"t",
+                                          "th",
+                                          "the cat",
+                                          " and",
+                                          "<think>",
+                                          "<|im_end|>",
+                                          "<",
+                                          std::string("\0x", 2),
+                                          std::string("t\0", 2),
+                                          "\xFF\xFE",
+                                          "\n"};
+  for (const std::string& text : texts) {
+    Ids expected, found;
+    for (int32_t id = 0; id < tokenizer.size(); ++id) {
+      const std::string_view bytes = tokenizer.bytes(id);
+      const bool is_text =
+          !tokenizer.is_control(id) && tokenizer.type(id) != TokenType::Unused && !bytes.empty();
+      if (is_text && (bytes.starts_with(text) || text.starts_with(bytes))) expected.push_back(id);
+    }
+    tokenizer.along(text, found);
+    std::ranges::sort(found);
+    INFO(text);
+    CHECK(found == expected);
+    CHECK_FALSE(found.empty());
+  }
+}
+
 TEST_CASE("stop tokens are eos, eot and the known end markers", "[unit][tokenizer]") {
   Vocabulary vocabulary = small_vocabulary();
   const int32_t file_sep = add_token(vocabulary, "<|file_sep|>", TokenType::Control);
