@@ -35,13 +35,14 @@ Result<ChatGeneration, ApiError> make_chat_generation(const App& app, const http
                                           request.key_name, messages_param);
   if (!generation) return generation.error();
   generation.value().thinking = std::move(thinking).value();
+  generation.value().openings = prompt.value().openings;
   return ChatGeneration{
       .request = std::move(generation).value(),
       .choice = {.split_reasoning = app.chat_template.supports_thinking(),
                  .starts_in_reasoning = prompt.value().starts_in_reasoning,
                  .tool_calls = prompt.value().tool_calls,
                  .parallel_tool_calls = chat.parallel_tool_calls,
-                 .tools = std::make_shared<const std::vector<Value>>(chat.tools.tools),
+                 .tools = std::make_shared<const std::vector<Value>>(callable_tools(chat.tools)),
                  .forced_prefix = prompt.value().forced_prefix,
                  .logprobs = chat.params.num_logprobs >= 0,
                  .token_ids = chat.params.return_token_ids,

@@ -21,15 +21,27 @@ ToolCallFormat call_format(ChatFamily family) {
   return ToolCallFormat::None;
 }
 
-// Ends where the model's own tokens would: before the blank of ` {`, after the quote of ` "`, before `=name`.
-std::string forced_call(const ToolSettings& tools, ToolCallFormat format) {
-  const bool json = format == ToolCallFormat::Json;
-  const std::string& name = tools.forced_name;
-  if (tools.mode == ToolMode::Named)
-    return json ? "<tool_call>\n{\"name\": \"" + name + "\", \"arguments\":"
-                : "<tool_call>\n<function=" + name + ">\n";
-  if (tools.mode == ToolMode::Required) return json ? "<tool_call>\n{\"name\": \"" : "<tool_call>\n<function";
-  return {};
+// The prefix ends where the model's own tokens would: before the blank of ` {`, after the quote of ` "`,
+// before
+// `=name`. The openings go as far as the call is sure to be one, and its arguments to have begun.
+void force_json_call(const std::vector<Value>& callable, ChatPrompt& prompt) {
+  const std::string name = "<tool_call>\n{\"name\": \"", arguments = "\", \"arguments\":", object = " {";
+  if (callable.size() == 1) {
+    prompt.forced_prefix = name + name_of_tool(callable.front()) + arguments;
+    prompt.openings = {object};
+    return;
+  }
+  prompt.forced_prefix = name;
+  for (const Value& tool : callable) prompt.openings.push_back(name_of_tool(tool) + arguments + object);
+}
+
+void force_xml_call(const std::vector<Value>& callable, ChatPrompt& prompt) {
+  const bool one = callable.size() == 1;
+  const auto named = [](const Value& tool) { return "=" + name_of_tool(tool) + ">\n"; };
+  prompt.forced_prefix = "<tool_call>\n<function" + (one ? named(callable.front()) : std::string());
+  for (const Value& tool : callable)
+    for (const char* next : {"<parameter=", "</function>"})
+      prompt.openings.push_back((one ? std::string() : named(tool)) + next);
 }
 
 }  // namespace
@@ -40,7 +52,9 @@ Result<ChatPrompt, ApiError> make_chat_prompt(const App& app, const ChatRequest&
     prompt.tool_calls = call_format(app.chat_template.family());
     if (prompt.tool_calls == ToolCallFormat::None)
       return unsupported("tools", "this model's chat template has no place for tools");
-    prompt.forced_prefix = forced_call(request.tools, prompt.tool_calls);
+    const bool json = prompt.tool_calls == ToolCallFormat::Json;
+    if (request.tools.forces_call())
+      (json ? force_json_call : force_xml_call)(callable_tools(request.tools), prompt);
   }
 
   ChatTemplateOptions options = request.template_options;

@@ -15,7 +15,10 @@ struct ChatPrompt {
   std::vector<TextSegment> segments;
   bool starts_in_reasoning = false;                  // the prompt ends in an open think block
   ToolCallFormat tool_calls = ToolCallFormat::None;  // to look for in the output
-  std::string forced_prefix;  // the beginning of the call that the prompt ends with, to force one
+  // To force a call the prompt ends with its beginning, and the output begins with one of the rests of it:
+  // the function's name, where there are several, up to its arguments.
+  std::string forced_prefix;
+  std::vector<std::string> openings;
 };
 
 // The error is the template's own refusal (400), or tools that this model's family can't be given.

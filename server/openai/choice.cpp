@@ -66,7 +66,8 @@ Choice::Choice(const ChoiceOptions& options, const Tokenizer& tokenizer)
     counter_.emplace(options.starts_in_reasoning);
   }
   if (options.tool_calls == ToolCallFormat::None) return;
-  ToolCallOptions tools{options.tool_calls, options.parallel_tool_calls, false, options.tools};
+  const bool forced = !options.forced_prefix.empty();
+  ToolCallOptions tools{options.tool_calls, options.parallel_tool_calls, forced, options.tools};
   tools_ = std::make_unique<ToolCallParser>(tools);
   tools_->push(options.forced_prefix, forced_);
   if (!options.split_reasoning) return;

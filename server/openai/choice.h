@@ -53,7 +53,7 @@ struct ChoiceOptions {
   bool starts_in_reasoning = false;
   ToolCallFormat tool_calls = ToolCallFormat::None;
   bool parallel_tool_calls = true;
-  ToolList tools = nullptr;
+  ToolList tools = nullptr;  // with a forced call the only ones that may be called
   // Put into the prompt to force a call: the parser sees it ahead of the output.
   std::string forced_prefix = {};
   bool logprobs = false;

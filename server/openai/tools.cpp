@@ -32,10 +32,6 @@ Problem check_function(const Value& function, const std::string& path) {
   return std::nullopt;
 }
 
-const std::string& name_of_tool(const Value& tool) {
-  return std::get<std::string>(tool.find("function")->find("name")->data);
-}
-
 Problem add_tools(const Value& value, ToolSettings& settings) {
   auto list = read_array(value, "tools");
   if (!list) return list.error();
@@ -113,6 +109,15 @@ Problem apply_choice(const Value& choice, ToolSettings& settings) {
 }
 
 }  // namespace
+
+const std::string& name_of_tool(const Value& tool) {
+  return std::get<std::string>(tool.find("function")->find("name")->data);
+}
+
+std::vector<Value> callable_tools(const ToolSettings& settings) {
+  if (settings.mode != ToolMode::Named) return settings.tools;
+  return {*find_tool(settings.tools, settings.forced_name)};
+}
 
 const Value* find_tool(const std::vector<Value>& tools, std::string_view name) {
   const auto found = std::ranges::find_if(tools, [&](const Value& t) { return name_of_tool(t) == name; });

@@ -21,7 +21,14 @@ struct ToolSettings {
       tools;  // as the client sent them, less those that tool_choice hides: what the template prints
   ToolMode mode = ToolMode::None;
   std::string forced_name;  // with Named
+  bool forces_call() const { return mode == ToolMode::Required || mode == ToolMode::Named; }
 };
+
+// What a forced call may call: `forced_name` alone, or all tools.
+std::vector<Value> callable_tools(const ToolSettings& settings);
+
+// The name of an entry of ToolSettings::tools.
+const std::string& name_of_tool(const Value& tool);
 
 // Either may be nullptr (absent). Names must be unique and match [A-Za-z0-9_-]{1,64}; parameters must be an
 // object.

@@ -10,6 +10,7 @@ import re
 import subprocess
 import threading
 
+import gguf_edit
 import httpx
 import openai
 import pytest
@@ -17,6 +18,7 @@ from shapes import Validator
 from wire import Relay
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+DEMO_TEMPLATE = (ROOT / "demo/chat_template.jinja").read_text()
 SCHEMA = pathlib.Path(os.environ.get("QWEND_OPENAI_SCHEMA", ROOT.parent / "shared/data/openai/openapi.json"))
 
 HELLO = [{"role": "user", "content": "Say hello."}]
@@ -102,6 +104,21 @@ def server():
     running = Server()
     yield running
     assert running.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def serve_demo(tmp_path_factory):
+    """serve_demo(name, *arguments, **edits): a server of its own with the demo model's file, edited by gguf_edit."""
+    running = []
+
+    def serve(name, *arguments, **edits):
+        path = tmp_path_factory.mktemp("models") / f"{name}.gguf"
+        path.write_bytes(gguf_edit.edit((ROOT / "demo/qwend-demo.gguf").read_bytes(), **edits))
+        running.append(Server("--model", str(path), *arguments))
+        return running[-1]
+
+    yield serve
+    assert [server.stop() for server in running] == [0] * len(running)
 
 
 @pytest.fixture(scope="session")

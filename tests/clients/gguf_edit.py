@@ -1,4 +1,4 @@
-"""A GGUF file with more metadata and tensors: embedding models and rerankers from the demo model."""
+"""A GGUF file with other metadata and more tensors: the demo model as an embedding model, a reranker, another family."""
 
 import struct
 
@@ -37,8 +37,10 @@ class _Cursor:
             self.at += SIZES[kind]
 
 
-def extend(data, numbers=(), tensors=()):
-    """data with numbers [(key, value)] as uint32 and tensors [(name, float32 matrix)] added at the ends."""
+def edit(data, numbers=(), tensors=(), strings=()):
+    """data with numbers [(key, value)] as uint32 and tensors [(name, float32 matrix)] added at the ends, and of strings [(old,
+    new)] the one place in the metadata that is `old` (a value, an array's entry) replaced.
+    """
     cursor = _Cursor(data, 8)
     num_tensors, num_keys = cursor.take("Q"), cursor.take("Q")
     for _ in range(num_keys):
@@ -53,6 +55,10 @@ def extend(data, numbers=(), tensors=()):
     body = data[infos_end + -infos_end % ALIGNMENT :]
     body += bytes(-len(body) % ALIGNMENT)
 
+    kept = data[24:keys_end]
+    for old, new in strings:
+        assert kept.count(_string(old)) == 1, old
+        kept = kept.replace(_string(old), _string(new))
     keys = b"".join(_string(key) + struct.pack("<II", UINT32, value) for key, value in numbers)
     infos = b""
     for name, matrix in tensors:
@@ -61,5 +67,5 @@ def extend(data, numbers=(), tensors=()):
         body += np.ascontiguousarray(matrix, np.float32).tobytes()
         body += bytes(-len(body) % ALIGNMENT)
     head = data[:8] + struct.pack("<QQ", num_tensors + len(tensors), num_keys + len(numbers))
-    head += data[24:keys_end] + keys + data[keys_end:infos_end] + infos
+    head += kept + keys + data[keys_end:infos_end] + infos
     return head + bytes(-len(head) % ALIGNMENT) + body

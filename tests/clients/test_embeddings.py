@@ -1,17 +1,10 @@
 """/v1/embeddings and /v1/rerank: the demo model's weights, marked as an embedding model and as a reranker."""
 
 
-import gguf_edit
 import httpx
 import numpy as np
 import openai
 import pytest
-from conftest import ROOT, Server
-
-
-@pytest.fixture(scope="module")
-def demo_file():
-    return (ROOT / "demo/qwend-demo.gguf").read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -19,18 +12,10 @@ def architecture(client, model):
     return client.models.list().data[0].meta["architecture"]
 
 
-def serve(tmp_path_factory, name, data):
-    path = tmp_path_factory.mktemp("models") / f"{name}.gguf"
-    path.write_bytes(data)
-    return Server("--model", str(path))
-
-
 @pytest.fixture(scope="module")
-def embedder(tmp_path_factory, demo_file, architecture):
-    marked = gguf_edit.extend(demo_file, [(architecture + ".pooling_type", 3)])
-    running = serve(tmp_path_factory, "embedder", marked)
-    yield openai.OpenAI(base_url=running.url + "/v1", api_key="unused", max_retries=0, timeout=120)
-    assert running.stop() == 0
+def embedder(serve_demo, architecture):
+    running = serve_demo("embedder", numbers=[(architecture + ".pooling_type", 3)])
+    return openai.OpenAI(base_url=running.url + "/v1", api_key="unused", max_retries=0, timeout=120)
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +63,10 @@ def test_models_do_what_they_are_made_for(client, model, embedder):
     assert caught.value.code == "unsupported"
 
 
-def test_rerank(tmp_path_factory, demo_file, architecture, embedder, width):
+def test_rerank(serve_demo, architecture, width):
     head = np.random.default_rng(1).standard_normal((2, width)).astype(np.float32)
-    marked = gguf_edit.extend(demo_file, [(architecture + ".pooling_type", 4)], [("cls.output.weight", head)])
-    running = serve(tmp_path_factory, "reranker", marked)
+    numbers = [(architecture + ".pooling_type", 4)]
+    running = serve_demo("reranker", numbers=numbers, tensors=[("cls.output.weight", head)])
     documents = ["The capital of France is Paris.", {"text": "Bread is baked."}, "Once upon a time"]
     body = {"model": "reranker", "query": "capital of France", "documents": documents, "return_documents": True}
     results = httpx.post(running.url + "/v1/rerank", json=body).json()["results"]
@@ -93,4 +78,3 @@ def test_rerank(tmp_path_factory, demo_file, architecture, embedder, width):
     assert best == results[:1]
     missing = httpx.post(running.url + "/v1/rerank", json={"model": "reranker", "documents": documents})
     assert missing.status_code == 400 and missing.json()["error"]["param"] == "query"
-    assert running.stop() == 0
