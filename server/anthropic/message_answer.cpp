@@ -9,6 +9,9 @@ namespace {
 
 using Kind = OutputItem::Kind;
 
+// Clients require one, and send it back; nothing depends on it then.
+std::string signature_of(const OutputItem& thinking) { return make_id("sig_", thinking.text); }
+
 // The dialect counts what came from the cache apart.
 void write_message_usage(json::JsonWriter& writer, const Usage& usage) {
   writer.begin_object()
@@ -80,6 +83,14 @@ void MessageAnswer::grew(size_t index, const std::string& piece, const std::vect
 }
 
 void MessageAnswer::closed(size_t index) {
+  const OutputItem& item = items_.list()[index];
+  if (item.kind == Kind::Reasoning) {
+    emit("content_block_delta", [&](json::JsonWriter& writer) {
+      writer.member("index", static_cast<uint64_t>(index)).key("delta");
+      writer.begin_object().member("type", "signature_delta").member("signature", signature_of(item));
+      writer.end_object();
+    });
+  }
   emit("content_block_stop",
        [&](json::JsonWriter& writer) { writer.member("index", static_cast<uint64_t>(index)); });
 }
@@ -111,7 +122,8 @@ void MessageAnswer::write_block(json::JsonWriter& writer, const OutputItem& item
   writer.begin_object();
   switch (item.kind) {
     case Kind::Reasoning:
-      writer.member("type", "thinking").member("thinking", text).member("signature", "");
+      writer.member("type", "thinking").member("thinking", text);
+      writer.member("signature", filled ? signature_of(item) : std::string());
       break;
     case Kind::Message: writer.member("type", "text").member("text", text); break;
     case Kind::Call: {

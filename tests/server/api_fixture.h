@@ -1,5 +1,6 @@
 // The API over a real engine whose model says what the test wants; no sockets.
 #pragma once
+#include <atomic>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -140,6 +141,17 @@ class ApiFixture {
       logits[static_cast<size_t>(said < script.size() ? script[said] : eos)] = 60.0f;
       return logits;
     };
+  }
+
+  // For a stream within which the model fails: from the first write on.
+  FakeResponder failing_once_begun() {
+    const auto begun = std::make_shared<std::atomic<bool>>(false);
+    executor->on_step = [begun](const StepInput&) {
+      if (*begun) throw std::runtime_error("device lost");
+    };
+    FakeResponder responder;
+    responder.on_write = [begun] { *begun = true; };
+    return responder;
   }
 
   using Endpoint = void (*)(App&, const http::Request&, http::Responder&);

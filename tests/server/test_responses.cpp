@@ -170,14 +170,8 @@ TEST_CASE("a kept response can be read, continued by its key only, and deleted",
 
 TEST_CASE("a failure within a stream is response.failed, and kept so", "[server][responses]") {
   ApiFixture api;
-  std::atomic<bool> begun = false;
-  api.executor->on_step = [&](const StepInput&) {
-    if (begun) throw std::runtime_error("device lost");
-  };
-  FakeResponder responder;
-  responder.on_write = [&] { begun = true; };
   const Json body = {{"input", "Hi"}, {"stream", true}, {"store", true}, {"ignore_eos", true}};
-  const FakeResponder response = api.call(handle_responses, body.dump(), responder);
+  const FakeResponder response = api.call(handle_responses, body.dump(), api.failing_once_begun());
   REQUIRE(response.status == 200);
   const std::vector<Json> events = events_of(response);
   CHECK(events.back()["type"] == "response.failed");
