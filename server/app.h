@@ -28,6 +28,7 @@ struct App {
   int sse_ping_ms = 15'000;
   bool strict_params = false;
   bool sampling_defaults_openai = false;      // temperature 1, top_p 1 instead of the model's recommendation
+  bool both_reasoning_fields = false;         // chat's reasoning as `reasoning` too
   ResponseStore responses = ResponseStore();  // of "store": true
   std::atomic<bool> draining = false;         // set when shutdown begins: /readyz turns red at once
 };

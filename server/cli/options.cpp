@@ -87,6 +87,10 @@ void add_serve_options(OptionTable& table, ServeOptions& o) {
       .add("sampling-defaults", o.sampling_defaults,
            "model: the file's or its family's; openai: temperature 1, top_p 1")
       ->check(CLI::IsMember({"model", "openai"}));
+  table
+      .add("reasoning-field", o.reasoning_field,
+           "what chat messages call the model's reasoning: reasoning_content, or both (reasoning too)")
+      ->check(CLI::IsMember({"reasoning_content", "both"}));
   table.add_flag("strict-params", o.strict_params, "refuse unknown request parameters");
   table.add("log-format", o.log_format, "text or json")->check(CLI::IsMember({"text", "json"}));
   table.add("log-level", o.log_level, "debug, info, warning or error")

@@ -43,6 +43,7 @@ struct ServeOptions {
   double write_timeout = 60;
   double ping_interval = 15;
   std::string sampling_defaults = "model";
+  std::string reasoning_field = "reasoning_content";
   bool strict_params = false;
   std::string log_format = "text";
   std::string log_level = "info";

@@ -104,6 +104,7 @@ void configure(App& app, const ServeOptions& options) {
   app.request_timeout_ms = static_cast<int>(options.request_timeout * 1000);
   app.sse_ping_ms = static_cast<int>(options.ping_interval * 1000);
   app.strict_params = options.strict_params;
+  app.both_reasoning_fields = options.reasoning_field == "both";
   app.sampling_defaults_openai = options.sampling_defaults == "openai";
 }
 

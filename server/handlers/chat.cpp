@@ -6,8 +6,10 @@
 namespace qwend {
 namespace {
 
-ChatAnswerOptions answer_options(const GenerationParams& params, const ChatGeneration& generation) {
+ChatAnswerOptions answer_options(const App& app, const GenerationParams& params,
+                                 const ChatGeneration& generation) {
   ChatAnswerOptions options;
+  options.both_reasoning_fields = app.both_reasoning_fields;
   options.include_usage = params.include_usage;
   options.continuous_usage_stats = params.continuous_usage_stats;
   options.timings_per_token = params.timings_per_token;
@@ -28,7 +30,7 @@ Problem serve_chat(App& app, const http::Request& request, http::Responder& resp
   const GenerationParams& params = chat.value().params;
   auto generation = make_chat_generation(app, request, chat.value());
   if (!generation) return generation.error();
-  ChatAnswer answer(answer_head(app, request, "chatcmpl-"), answer_options(params, generation.value()),
+  ChatAnswer answer(answer_head(app, request, "chatcmpl-"), answer_options(app, params, generation.value()),
                     *app.tokenizer);
   return run_single(app, responder, std::move(generation).value().request, answer, params.stream);
 }

@@ -93,12 +93,18 @@ void ChatAnswer::write_chunk_usage(json::JsonWriter& writer) const {
   }
 }
 
+void ChatAnswer::write_reasoning(json::JsonWriter& writer, const std::string& text) const {
+  if (text.empty()) return;
+  writer.member("reasoning_content", text);
+  if (options_.both_reasoning_fields) writer.member("reasoning", text);
+}
+
 void ChatAnswer::stream_text(int32_t index, std::string& out) {
   const ChoiceState& state = choices_[static_cast<size_t>(index)];
   const bool first = !state.started;
   chunk(index, nullptr, nullptr, out, [&](json::JsonWriter& writer) {
     const ChoiceUpdate& update = state.update;
-    if (!update.reasoning.empty()) writer.member("reasoning_content", update.reasoning);
+    write_reasoning(writer, update.reasoning);
     if (first || !update.content.empty()) writer.member("content", update.content);
   });
 }
@@ -147,7 +153,7 @@ void ChatAnswer::write_message(int32_t index, json::JsonWriter& writer) {
   writer.begin_object().member("role", "assistant").key("content");
   message.content.empty() && !message.tool_calls.empty() ? writer.null() : writer.value(message.content);
   writer.key("refusal").null();
-  if (!message.reasoning.empty()) writer.member("reasoning_content", message.reasoning);
+  write_reasoning(writer, message.reasoning);
   if (!message.tool_calls.empty()) {
     writer.key("tool_calls").begin_array();
     for (const ToolCallDelta& call : message.tool_calls) {

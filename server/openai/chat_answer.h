@@ -11,6 +11,7 @@ namespace qwend {
 struct ChatAnswerOptions : AnswerOptions {
   int32_t n = 1;
   ChoiceOptions choice;
+  bool both_reasoning_fields = false;     // `reasoning` beside `reasoning_content`
   std::vector<int32_t> prompt_token_ids;  // shown when choice.token_ids is set
 };
 
@@ -36,6 +37,7 @@ class ChatAnswer final : public Answer {
   void chunk(int32_t index, const char* finish_reason, const Totals* totals, std::string& out,
              WriteDelta write_delta);
   void write_chunk_usage(json::JsonWriter& writer) const;
+  void write_reasoning(json::JsonWriter& writer, const std::string& text) const;
   void write_message(int32_t index, json::JsonWriter& writer);
   std::string call_id(int32_t index, int32_t call) const;
   int32_t reasoning_tokens() const;

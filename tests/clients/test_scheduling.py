@@ -161,7 +161,7 @@ THINKING_TEMPLATE = (
 @pytest.fixture(scope="module")
 def thinker(serve_demo):
     tags = [("<tool_response>", "<think>"), ("</tool_response>", "</think>")]
-    return serve_demo("thinker", strings=[(DEMO_TEMPLATE, THINKING_TEMPLATE), *tags])
+    return serve_demo("thinker", "--reasoning-field", "both", strings=[(DEMO_TEMPLATE, THINKING_TEMPLATE), *tags])
 
 
 def think(server, thought="", **request):
@@ -177,6 +177,7 @@ def test_a_prefilled_thought_goes_on(thinker):
     answer = think(thinker, "There once was").json()
     message = answer["choices"][0]["message"]
     assert message["reasoning_content"] and not message["content"]
+    assert message["reasoning"] == message["reasoning_content"]
     assert answer["usage"]["completion_tokens_details"]["reasoning_tokens"] == 40
     messages = [*STORY, {"role": "assistant", "reasoning_content": "There once was"}]
     assert think(thinker, messages=messages).json()["choices"][0]["message"] == message

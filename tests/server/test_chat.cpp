@@ -164,6 +164,12 @@ TEST_CASE("think blocks are reasoning", "[server][chat][reasoning]") {
   const Joined joined = join_choice(api.chat(with(user("1+1?"), {{"stream", true}})).events());
   CHECK(joined.reasoning == "add them");
   CHECK(joined.content == "It is 2.");
+  CHECK_FALSE(answer["choices"][0]["message"].contains("reasoning"));
+  api.app->both_reasoning_fields = true;
+  const Json both = api.chat(user("1+1?")).json();
+  CHECK(both["choices"][0]["message"]["reasoning"] == "add them");
+  const Json chunk = api.chat(with(user("1+1?"), {{"stream", true}})).events().front()["choices"][0]["delta"];
+  CHECK(chunk["reasoning"] == chunk["reasoning_content"]);
 }
 
 TEST_CASE("token ids and parameters on request", "[server][chat]") {
