@@ -61,6 +61,12 @@ def _complete_completion_chunk(answer):
         choice["finish_reason"] = choice["finish_reason"] or "stop"
 
 
+def _name_known_message_error(answer):
+    """Anthropic's documentation of 413 has a type that the package's list lacks."""
+    if answer["error"]["type"] == "request_too_large":
+        answer["error"]["type"] = "invalid_request_error"
+
+
 class Shape(typing.NamedTuple):
     name: str  # in the summary
     type: typing.Any  # of a package
@@ -69,7 +75,7 @@ class Shape(typing.NamedTuple):
 
 
 ERROR = Shape("error", OpenAIError, "ErrorResponse")
-MESSAGE_ERROR = Shape("message error", anthropic.types.ErrorResponse)
+MESSAGE_ERROR = Shape("message error", anthropic.types.ErrorResponse, None, _name_known_message_error)
 COMPLETION = Shape("completion", openai.types.Completion, "CreateCompletionResponse", _complete_completion)
 RESPONSE = Shape("response", openai.types.responses.Response, "Response")
 
