@@ -127,23 +127,25 @@ void prefetch(const void* from, size_t bytes) {
 
 // ---- results
 
-// kRows: of the panel, or 0 for panel.rows. A constant count leaves no loop, which halves the time of a
-// token.
-template <int kRows>
-void finish_token(const Product& p, int64_t token, const PackedMatrix::Panel& panel,
-                  const float* __restrict sums) {
-  const int rows = kRows > 0 ? kRows : panel.rows;
-  float* __restrict out = p.output(token) + panel.first_row;
+void finish_token(const Product& p, int64_t token, const PackedMatrix::Panel& panel, const float* sums) {
+  float* out = p.output(token) + panel.first_row;
   switch (p.epilogue) {
-    case Epilogue::Store: std::memcpy(out, sums, sizeof(float) * static_cast<size_t>(rows)); break;
+    case Epilogue::Store: std::memcpy(out, sums, sizeof(float) * static_cast<size_t>(panel.rows)); break;
     case Epilogue::Add:
-      for (int i = 0; i < rows; ++i) out[i] += sums[i];
+      for (int i = 0; i < panel.rows; ++i) out[i] += sums[i];
       break;
     case Epilogue::AddScaled:
-      for (int i = 0; i < rows; ++i) out[i] += p.row_scale[token] * sums[i];
+      for (int i = 0; i < panel.rows; ++i) out[i] += p.row_scale[token] * sums[i];
       break;
     case Epilogue::SwiGlu: break;
   }
+}
+
+// Whole panels leave the kernel as results where their rows lie at equal distances; other sums pass through
+// the worker's scratch.
+bool stores_results(const Product& p, const PackedMatrix::Panel& panel) {
+  const bool plain = p.epilogue == Epilogue::Store || p.epilogue == Epilogue::Add;
+  return plain && panel.rows == kPanelRows && (p.y.index == nullptr || p.x.count == 1);
 }
 
 void finish_swiglu_token(const Product& p, int64_t token, const PackedMatrix::Panel& gate,
@@ -160,15 +162,14 @@ void finish_group(const Product& p, const Tile& tile, int64_t first, int64_t tok
   const bool swiglu = p.epilogue == Epilogue::SwiGlu;
   const int results = swiglu ? tile.count / 2 : tile.count;  // SwiGLU: gate panels, then their up panels
   for (int i = 0; i < results; ++i) {
+    if (stores_results(p, tile.panels[i])) continue;
     for (int64_t t = 0; t < tokens; ++t) {
       const float* sums = scratch.sums(i) + offset + t * kPanelRows;
       if (swiglu) {
         finish_swiglu_token(p, first + t, tile.panels[i], sums,
                             scratch.sums(i + results) + offset + t * kPanelRows);
-      } else if (tile.panels[i].rows == kPanelRows) {
-        finish_token<kPanelRows>(p, first + t, tile.panels[i], sums);
       } else {
-        finish_token<0>(p, first + t, tile.panels[i], sums);
+        finish_token(p, first + t, tile.panels[i], sums);
       }
     }
   }
@@ -176,24 +177,30 @@ void finish_group(const Product& p, const Tile& tile, int64_t first, int64_t tok
 
 // ---- tiles
 
+// scratch: of the panel's sums for tokens first .. in this product.
+Sums sums_of(const Product& p, const PackedMatrix::Panel& panel, int64_t first, bool first_piece,
+             bool last_piece, float* scratch) {
+  const float* from = first_piece ? nullptr : scratch;
+  if (!last_piece || !stores_results(p, panel)) return {from, scratch};
+  return {from, p.output(first) + panel.first_row, p.y.stride, p.epilogue == Epilogue::Add};
+}
+
 void run_one_token(const Product& p, const Tile& tile, const Scratch& scratch) {
   for (int i = 0; i < tile.count; ++i) {
     const PackedMatrix::Panel& panel = tile.panels[i];
     const auto type = static_cast<size_t>(panel.dtype);
-    std::memset(scratch.sums(i), 0, sizeof(float) * kPanelRows);
+    const Sums sums = sums_of(p, panel, 0, true, true, scratch.sums(i));
     if (is_float_format(panel.dtype)) {
-      p.kernels.floats[type].many[1](panel.data, p.w.cols(), p.values ? p.values : p.input(0),
-                                     scratch.sums(i));
+      p.kernels.floats[type].many[1](panel.data, p.w.cols(), p.values ? p.values : p.input(0), sums);
     } else {
-      p.kernels.block[type].one(panel.data, p.w.cols(), p.units, scratch.sums(i));
+      p.kernels.block[type].one(panel.data, p.w.cols(), p.units, sums);
     }
   }
   finish_group(p, tile, 0, 1, scratch, 0);
 }
 
-// Calls multiply(group, sums) for all groups of the tile, in a pass over one piece of the columns. A group's
-// sums are cleared just before its first piece and finished just after its last one, while they are in the
-// first-level cache: as passes of their own these took 6% of a step of 64 tokens.
+// Calls multiply(group, panel, sums) for all groups and panels of the tile, in a pass over one piece of the
+// columns. A group's results are finished just after its last piece, while they are in the first-level cache.
 template <class Multiply>
 void for_each_group(const Product& p, const Tile& tile, const Scratch& scratch, const TokenGroups& groups,
                     bool first_piece, bool last_piece, Multiply multiply) {
@@ -202,12 +209,9 @@ void for_each_group(const Product& p, const Tile& tile, const Scratch& scratch, 
     // A product of one piece needs no sums but the current group's.
     const bool only_piece = first_piece && last_piece;
     const int64_t offset = only_piece ? 0 : (first - groups.first(tile.first_group)) * kPanelRows;
-    if (first_piece) {
-      for (int i = 0; i < tile.count; ++i) {
-        std::memset(scratch.sums(i) + offset, 0, sizeof(float) * static_cast<size_t>(size * kPanelRows));
-      }
+    for (int i = 0; i < tile.count; ++i) {
+      multiply(g, i, sums_of(p, tile.panels[i], first, first_piece, last_piece, scratch.sums(i) + offset));
     }
-    multiply(g, offset);
     if (last_piece) finish_group(p, tile, first, size, scratch, offset);
   }
 }
@@ -225,18 +229,16 @@ void run_block_tile(const Product& p, const Tile& tile, const Scratch& scratch) 
       kernels.expand(pieces[i], piece_cols, scratch.expanded(i));
       pieces[i] = scratch.expanded(i);
     }
-    const auto multiply = [&](int64_t g, int64_t offset) {
+    const auto multiply = [&](int64_t g, int i, const Sums& sums) {
       const int64_t first = p.block_groups.first(g), size = p.block_groups.size(g);
-      if (g + 1 < tile.last_group && piece_cols < cols) {
+      if (i == 0 && g + 1 < tile.last_group && piece_cols < cols) {
         const int64_t next_size = p.block_groups.size(g + 1);
         prefetch(p.units + (first + size) * all_units + unit * next_size,
                  sizeof(ActivationUnit) * static_cast<size_t>(piece_cols / kUnit * next_size));
       }
       const ActivationUnit* x = p.units + first * all_units + unit * size;
-      for (int i = 0; i < tile.count; ++i) {
-        const BlockKernels& kernels = p.kernels.block[static_cast<size_t>(tile.panels[i].dtype)];
-        kernels.many[size](pieces[i], piece_cols, x, scratch.sums(i) + offset);
-      }
+      const BlockKernels& kernels = p.kernels.block[static_cast<size_t>(tile.panels[i].dtype)];
+      kernels.many[size](pieces[i], piece_cols, x, sums);
     };
     for_each_group(p, tile, scratch, p.block_groups, c == 0, c + piece_cols == cols, multiply);
   }
@@ -246,19 +248,17 @@ void run_float_tile(const Product& p, const Tile& tile, const Scratch& scratch) 
   const int64_t cols = p.w.cols();
   for (int64_t c = 0; c < cols; c += kFloatPieceColumns) {
     const int64_t piece_cols = std::min(kFloatPieceColumns, cols - c);
-    const auto multiply = [&](int64_t g, int64_t offset) {
+    const auto multiply = [&](int64_t g, int i, const Sums& sums) {
       const int64_t first = p.float_groups.first(g), size = p.float_groups.size(g);
-      if (g + 1 < tile.last_group && piece_cols < cols) {
+      if (i == 0 && g + 1 < tile.last_group && piece_cols < cols) {
         const int64_t next_size = p.float_groups.size(g + 1);
         prefetch(p.values + (first + size) * cols + c * next_size,
                  sizeof(float) * static_cast<size_t>(piece_cols * next_size));
       }
       const float* x = p.values + first * cols + c * size;
-      for (int i = 0; i < tile.count; ++i) {
-        const PackedMatrix::Panel& panel = tile.panels[i];
-        const FloatKernels& kernels = p.kernels.floats[static_cast<size_t>(panel.dtype)];
-        kernels.many[size](panel.data + panel_bytes(panel.dtype, c), piece_cols, x, scratch.sums(i) + offset);
-      }
+      const PackedMatrix::Panel& panel = tile.panels[i];
+      const FloatKernels& kernels = p.kernels.floats[static_cast<size_t>(panel.dtype)];
+      kernels.many[size](panel.data + panel_bytes(panel.dtype, c), piece_cols, x, sums);
     };
     for_each_group(p, tile, scratch, p.float_groups, c == 0, c + piece_cols == cols, multiply);
   }

@@ -72,6 +72,7 @@ struct Simd {
   }
   static Float broadcast(const float* from) { return _mm512_set1_ps(*from); }
   static Float to_float(Int a) { return _mm512_cvtepi32_ps(a); }
+  static Float add(Float a, Float b) { return _mm512_add_ps(a, b); }
   static Float mul(Float a, Float b) { return _mm512_mul_ps(a, b); }
   static Float fma(Float a, Float b, Float c) { return _mm512_fmadd_ps(a, b, c); }
   static Float fnma(Float a, Float b, Float c) { return _mm512_fnmadd_ps(a, b, c); }

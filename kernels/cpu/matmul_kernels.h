@@ -28,10 +28,19 @@ inline constexpr size_t kNumDTypes = static_cast<size_t>(DType::IQ4_XS) + 1;
 inline constexpr int kMaxBlockTokens = 6;
 inline constexpr int kMaxFloatTokens = 12;
 
-// All kernels add to sums[token][32], over the given columns in ascending order: the same operations on a
-// (row, token) whatever else is computed beside it. Columns: a multiple of the format's block.
+// Where a kernel's sums begin and end. They stay in registers: passes that clear and hand on sums of their
+// own took a sixth of a product of 64 tokens by 384 columns.
+struct Sums {
+  const float* from = nullptr;  // [token][32], of the columns before these; none: 0
+  float* to = nullptr;          // token t's 32 sums: at to + t * stride, or added to what is there
+  int64_t stride = kPanelRows;
+  bool add = false;
+};
+
+// All kernels sum over the given columns in ascending order: the same operations on a (row, token) whatever
+// else is computed beside it. Columns: a multiple of the format's block.
 struct BlockKernels {
-  using Product = void (*)(const std::byte* panel, int64_t cols, const ActivationUnit* x, float* sums);
+  using Product = void (*)(const std::byte* panel, int64_t cols, const ActivationUnit* x, const Sums& sums);
   Product one = nullptr;  // one token, unpacking in registers
   // Rewrites a piece of a panel as bytes and FP32 scales, for use with many tokens; null if it is so already.
   void (*expand)(const std::byte* panel, int64_t cols, std::byte* expanded) = nullptr;
@@ -41,7 +50,7 @@ struct BlockKernels {
 };
 struct FloatKernels {
   // x: [column][n] for entry n.
-  using Product = void (*)(const std::byte* panel, int64_t cols, const float* x, float* sums);
+  using Product = void (*)(const std::byte* panel, int64_t cols, const float* x, const Sums& sums);
   Product many[kMaxFloatTokens + 1] = {};
 };
 

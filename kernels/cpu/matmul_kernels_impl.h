@@ -208,16 +208,23 @@ QWEND_INLINE void finish_group(const Float* scale, const Float* minimum, const A
   }
 }
 
+// The sums of the pass over rows `row` .. to begin with.
 template <int kTokens>
-QWEND_INLINE void load_sums(const float* from, Float (&sums)[kLaneGroups][kTokens]) {
+QWEND_INLINE void begin_sums(const Sums& where, int row, Float (&sums)[kLaneGroups][kTokens]) {
   for (int t = 0; t < kTokens; ++t) {
-    for (int r = 0; r < kLaneGroups; ++r) sums[r][t] = Simd::load_float(from + t * kPanelRows + r * kWidth);
+    for (int r = 0; r < kLaneGroups; ++r) {
+      sums[r][t] = where.from == nullptr ? Simd::to_float(Simd::set1(0))
+                                         : Simd::load_float(where.from + t * kPanelRows + row + r * kWidth);
+    }
   }
 }
 template <int kTokens>
-QWEND_INLINE void store_sums(const Float (&sums)[kLaneGroups][kTokens], float* to) {
+QWEND_INLINE void end_sums(const Float (&sums)[kLaneGroups][kTokens], int row, const Sums& where) {
   for (int t = 0; t < kTokens; ++t) {
-    for (int r = 0; r < kLaneGroups; ++r) Simd::store_float(to + t * kPanelRows + r * kWidth, sums[r][t]);
+    for (int r = 0; r < kLaneGroups; ++r) {
+      float* to = where.to + t * where.stride + row + r * kWidth;
+      Simd::store_float(to, where.add ? Simd::add(Simd::load_float(to), sums[r][t]) : sums[r][t]);
+    }
   }
 }
 
@@ -227,12 +234,12 @@ using AllSteps = Steps<0, 1, 2, 3, 4, 5, 6, 7>;
 
 // Packed weights by kTokens tokens, codes unpacked in registers.
 template <class F, int kTokens>
-void product_packed(const std::byte* panel, int64_t cols, const ActivationUnit* x, float* sums_out) {
+void product_packed(const std::byte* panel, int64_t cols, const ActivationUnit* x, const Sums& where) {
   using L = ChunkLayout<F>;
   for (int pass = 0; pass < kPasses; ++pass) {
     const int row = pass * kPassRows;
     Float sums[kLaneGroups][kTokens];
-    load_sums(sums_out + row, sums);
+    begin_sums(where, row, sums);
     const std::byte* chunk = panel;
     const ActivationUnit* unit_x = x;
     for (int64_t c = 0; c < cols; c += F::kBlock, chunk += L::kBytes) {
@@ -262,7 +269,7 @@ void product_packed(const std::byte* panel, int64_t cols, const ActivationUnit* 
         }
       }
     }
-    store_sums(sums, sums_out + row);
+    end_sums(sums, row, where);
   }
 }
 
@@ -308,11 +315,11 @@ void expand(const std::byte* panel, int64_t cols, std::byte* expanded) {
 }
 
 template <int kGroup, bool kHasMin, int kZero, int kTokens>
-void product_expanded(const std::byte* panel, int64_t cols, const ActivationUnit* x, float* sums_out) {
+void product_expanded(const std::byte* panel, int64_t cols, const ActivationUnit* x, const Sums& where) {
   using E = ExpandedUnit<kGroup, kHasMin>;
   for (int row = 0; row < kPanelRows; row += kPassRows) {
     Float sums[kLaneGroups][kTokens];
-    load_sums(sums_out + row, sums);
+    begin_sums(where, row, sums);
     const std::byte* unit = panel + 4 * row;
     const ActivationUnit* unit_x = x;
     for (int64_t c = 0; c < cols; c += kUnit, unit += E::kBytes, unit_x += kTokens) {
@@ -341,7 +348,7 @@ void product_expanded(const std::byte* panel, int64_t cols, const ActivationUnit
         add_group(SecondHalf{}, 1);
       }
     }
-    store_sums(sums, sums_out + row);
+    end_sums(sums, row, where);
   }
 }
 
@@ -359,11 +366,11 @@ QWEND_INLINE Float load_weights(const std::byte* from) {
 }
 
 template <class F, int kTokens>
-void product_float(const std::byte* panel, int64_t cols, const float* x, float* sums_out) {
+void product_float(const std::byte* panel, int64_t cols, const float* x, const Sums& where) {
   constexpr int kElement = sizeof(typename F::Block);
   for (int row = 0; row < kPanelRows; row += kPassRows) {
     Float sums[kLaneGroups][kTokens];
-    load_sums(sums_out + row, sums);
+    begin_sums(where, row, sums);
     const std::byte* column = panel + kElement * row;
     const float* column_x = x;
     for (int64_t c = 0; c < cols; ++c, column += kElement * kPanelRows, column_x += kTokens) {
@@ -377,7 +384,7 @@ void product_float(const std::byte* panel, int64_t cols, const float* x, float* 
         for (int r = 0; r < kLaneGroups; ++r) sums[r][t] = Simd::fma(w[r], value, sums[r][t]);
       }
     }
-    store_sums(sums, sums_out + row);
+    end_sums(sums, row, where);
   }
 }
 

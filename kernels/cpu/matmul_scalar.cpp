@@ -115,6 +115,9 @@ struct Simd {
   static Float to_float(Int a) {
     return each([&](int i) { return static_cast<float>(a.lane[i]); });
   }
+  static Float add(Float a, Float b) {
+    return each([&](int i) { return a.lane[i] + b.lane[i]; });
+  }
   static Float mul(Float a, Float b) {
     return each([&](int i) { return a.lane[i] * b.lane[i]; });
   }
