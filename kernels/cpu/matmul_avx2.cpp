@@ -77,6 +77,9 @@ struct Simd {
   static Float broadcast(const float* from) { return _mm256_set1_ps(*from); }
   static Float to_float(Int a) { return _mm256_cvtepi32_ps(a); }
   static Float add(Float a, Float b) { return _mm256_add_ps(a, b); }
+  static Float shift_exponent(Float a, Int e) {
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a), e));
+  }
   static Float mul(Float a, Float b) { return _mm256_mul_ps(a, b); }
   static Float fma(Float a, Float b, Float c) { return _mm256_fmadd_ps(a, b, c); }
   static Float fnma(Float a, Float b, Float c) { return _mm256_fnmadd_ps(a, b, c); }

@@ -73,6 +73,9 @@ struct Simd {
   static Float broadcast(const float* from) { return _mm512_set1_ps(*from); }
   static Float to_float(Int a) { return _mm512_cvtepi32_ps(a); }
   static Float add(Float a, Float b) { return _mm512_add_ps(a, b); }
+  static Float shift_exponent(Float a, Int e) {
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), e));
+  }
   static Float mul(Float a, Float b) { return _mm512_mul_ps(a, b); }
   static Float fma(Float a, Float b, Float c) { return _mm512_fmadd_ps(a, b, c); }
   static Float fnma(Float a, Float b, Float c) { return _mm512_fnmadd_ps(a, b, c); }
@@ -94,38 +97,6 @@ struct Simd {
 namespace qwend::cpu {
 
 namespace {
-
-// The arithmetic of quantize() in vectors.
-void quantize_unit(const float* x, ActivationUnit* out) {
-  constexpr float kLargest = 127 * 128;
-  const __m512 first = _mm512_loadu_ps(x), second = _mm512_loadu_ps(x + 16);
-  const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
-  const __m512i bits = _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(first), magnitude),
-                                        _mm512_and_si512(_mm512_castps_si512(second), magnitude));
-  const int32_t max_bits = _mm512_reduce_max_epi32(bits);
-  const float max = __builtin_bit_cast(float, max_bits);
-  const bool finite = max_bits < 0x7f800000, usable = finite && max > 1e-30f;
-  const __m512 inverse = _mm512_set1_ps(usable ? kLargest / max : 0.0f);
-  const __mmask16 kept = usable ? __mmask16{0xffff} : __mmask16{0};
-  const __m512i q0 = _mm512_maskz_cvtps_epi32(kept, _mm512_mul_ps(first, inverse));
-  const __m512i q1 = _mm512_maskz_cvtps_epi32(kept, _mm512_mul_ps(second, inverse));
-  const auto split = [](__m512i q, int8_t* high_plane, int8_t* low_plane) {
-    const __m512i high = _mm512_srai_epi32(_mm512_add_epi32(q, _mm512_set1_epi32(64)), 7);
-    const __m512i low = _mm512_sub_epi32(q, _mm512_slli_epi32(high, 7));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(high_plane), _mm512_cvtepi32_epi8(high));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(low_plane), _mm512_cvtepi32_epi8(low));
-  };
-  split(q0, out->high, out->low);
-  split(q1, out->high + 16, out->low + 16);
-  const int32_t sums[2] = {_mm512_reduce_add_epi32(q0), _mm512_reduce_add_epi32(q1)};
-  out->d = usable ? max / kLargest : finite ? 0.0f : __builtin_nanf("");
-  out->negative_sum = -(sums[0] + sums[1]);
-  out->scaled_sum = out->d * static_cast<float>(sums[0] + sums[1]);
-  for (int h = 0; h < 2; ++h) {
-    out->negative_half_sums[h] = -sums[h];
-    out->scaled_half_sums[h] = out->d * static_cast<float>(sums[h]);
-  }
-}
 
 // ---- four units at once: unit u in the u-th quarter (four lanes) of a register, so that what one unit does
 // lane by lane (maxima, sums, divisions) takes a quarter of the operations. The same results as
@@ -165,7 +136,6 @@ QWEND_INLINE void store_planes(__m512i a0, __m512i a1, __m512i b0, __m512i b1, A
 }
 
 void quantize_four_units(const float* x, ActivationUnit* out, int64_t out_stride) {
-  constexpr float kLargest = 127 * 128;
   const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
   __m512 first[4], second[4];
   __m512i bits[4];
@@ -178,12 +148,19 @@ void quantize_four_units(const float* x, ActivationUnit* out, int64_t out_stride
   __m512i max_bits = to_quarters(bits, [](__m512i a, __m512i b) { return _mm512_max_epi32(a, b); });
   max_bits = _mm512_max_epi32(max_bits, _mm512_shuffle_epi32(max_bits, _MM_PERM_BADC));
   max_bits = _mm512_max_epi32(max_bits, _mm512_shuffle_epi32(max_bits, _MM_PERM_CDAB));
-  const __m512 max = _mm512_castsi512_ps(max_bits);
-  const __mmask16 finite = _mm512_cmplt_epi32_mask(max_bits, _mm512_set1_epi32(0x7f800000));
-  const __mmask16 usable = _mm512_mask_cmp_ps_mask(finite, max, _mm512_set1_ps(1e-30f), _CMP_GT_OQ);
-  const __m512 inverse = _mm512_maskz_div_ps(usable, _mm512_set1_ps(kLargest), max);
-  const __m512 d = _mm512_mask_mov_ps(_mm512_maskz_div_ps(usable, max, _mm512_set1_ps(kLargest)),
-                                      static_cast<__mmask16>(~finite), _mm512_set1_ps(__builtin_nanf("")));
+  using Scale = UnitScale;
+  const __m512i largest = _mm512_srli_epi32(_mm512_add_epi32(max_bits, _mm512_set1_epi32(Scale::kCarry)), 23);
+  const __mmask16 usable = _mm512_cmple_epi32_mask(largest, _mm512_set1_epi32(Scale::kMost));
+  const __m512i biased = _mm512_min_epi32(_mm512_max_epi32(largest, _mm512_set1_epi32(Scale::kLeast)),
+                                          _mm512_set1_epi32(Scale::kMost));
+  const auto bits_of = [](__m512i exponent) { return _mm512_slli_epi32(exponent, 23); };
+  const auto or_nan = [&](__m512i usual) {
+    return _mm512_mask_mov_epi32(_mm512_set1_epi32(Scale::kNan), usable, usual);
+  };
+  const __m512 inverse = _mm512_castsi512_ps(bits_of(_mm512_sub_epi32(_mm512_set1_epi32(267), biased)));
+  const __m512i exponent = _mm512_sub_epi32(biased, _mm512_set1_epi32(Scale::kLeast));
+  const __m512 scale =
+      _mm512_castsi512_ps(or_nan(bits_of(_mm512_add_epi32(exponent, _mm512_set1_epi32(127)))));
   __m512i q0[4], q1[4];
   const auto round_unit = [&](int u, __mmask16 kept, __m512 factor) {
     q0[u] = _mm512_maskz_cvtps_epi32(kept, _mm512_mul_ps(first[u], factor));
@@ -203,18 +180,18 @@ void quantize_four_units(const float* x, ActivationUnit* out, int64_t out_stride
   __m512i halves = add(_mm512_unpacklo_epi32(lanes0, lanes1), _mm512_unpackhi_epi32(lanes0, lanes1));
   halves = add(halves, _mm512_shuffle_epi32(halves, _MM_PERM_BADC));
   const __m512i whole = add(halves, _mm512_shuffle_epi32(halves, _MM_PERM_CDAB));
-  // d, -whole, -half 0, -half 1; then d whole, d half 0, d half 1.
+  // exponent, -whole, -half 0, -half 1; then the scaled whole, half 0, half 1.
   const __m512i zero = _mm512_setzero_si512();
   const __m512i negative =
       _mm512_mask_mov_epi32(_mm512_sub_epi32(zero, halves), 0x2222, _mm512_sub_epi32(zero, whole));
   const __m512i integers = _mm512_mask_mov_epi32(
       _mm512_mask_shuffle_epi32(negative, 0xcccc, _mm512_sub_epi32(zero, halves), _MM_PERM_BADC), 0x1111,
-      _mm512_castps_si512(d));
+      or_nan(bits_of(exponent)));
   const __m512i sums = _mm512_mask_mov_epi32(_mm512_shuffle_epi32(halves, _MM_PERM_CBAD), 0x1111, whole);
-  const __m512i scaled = _mm512_castps_si512(_mm512_mul_ps(d, _mm512_cvtepi32_ps(sums)));
+  const __m512i scaled = _mm512_castps_si512(_mm512_mul_ps(scale, _mm512_cvtepi32_ps(sums)));
   const auto store = [&](ActivationUnit* to, __m128i start, __m128i end) {
-    static_assert(offsetof(ActivationUnit, d) == 64 && offsetof(ActivationUnit, scaled_sum) == 80);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(&to->d), start);
+    static_assert(offsetof(ActivationUnit, exponent) == 64 && offsetof(ActivationUnit, scaled_sum) == 80);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(&to->exponent), start);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(&to->scaled_sum), end);
   };
   store(out, _mm512_extracti32x4_epi32(integers, 0), _mm512_extracti32x4_epi32(scaled, 0));
@@ -227,7 +204,7 @@ void quantize_avx512(const float* x, int64_t cols, ActivationUnit* out, int64_t 
   int64_t c = 0;
   for (; c + 4 * kUnit <= cols; c += 4 * kUnit, out += 4 * out_stride)
     quantize_four_units(x + c, out, out_stride);
-  for (; c < cols; c += kUnit, out += out_stride) quantize_unit(x + c, out);
+  quantize(x + c, cols - c, out, out_stride);
 }
 
 }  // namespace

@@ -9,20 +9,32 @@
 
 namespace qwend::cpu {
 
-// 32 activations of a token rounded to 15 bits: x[i] = d * q[i], q = 128 * high + low, |q| <= 16256.
+// 32 activations of a token rounded to 14 or 15 bits: x[i] = 2^k * q[i], q = 128 * high + low, |q| <= 16256.
 // Two byte-sized planes for the byte dot products: 8 bits (errors of 0.5% of a value) moved log-probabilities
-// of the reference models by up to 0.5, 15 bits by less than 4e-3.
-// Non-finite activations make d NaN, so that they reach the result.
+// of the reference models by up to 0.5, these by less than 4e-3.
+//
+// A power of two is multiplied by an integer addition to a float's bits, which leaves the multiply units to
+// the dot products. So that it never shrinks a float (0 has no exponent to take from), sums run in units of
+// kSumUnit = 2^-60: k >= -60, and smaller activations lose bits. Activations of 2^61 and more, and those that
+// are not finite, make their sums NaN.
 struct alignas(32) ActivationUnit {
   int8_t high[kUnit];
-  int8_t low[kUnit];  // -64..63
-  float d;
+  int8_t low[kUnit];              // -64..63
+  int32_t exponent;               // (k + 60) << 23, to be added to the bits of a float; or those of NaN
   int32_t negative_sum;           // -(q[0] + ... + q[31]), cancels the codes' zero point
   int32_t negative_half_sums[2];  // the same for each 16
-  float scaled_sum;               // d * sum, multiplies minima
+  float scaled_sum;               // 2^(k + 60) * sum, multiplies minima
   float scaled_half_sums[2];
 };
 static_assert(sizeof(ActivationUnit) == 96);
+inline constexpr float kSumUnit = 0x1p-60f;
+
+// How 32 values are rounded, from the largest magnitude's bits.
+struct UnitScale {
+  static constexpr int32_t kNan = 0x7fc00000;
+  static constexpr int32_t kCarry = 0x1ffff;  // carries mantissas above 16256 / 8192 into the exponent
+  static constexpr int32_t kLeast = 80, kMost = 187;  // biased exponents of values that stay exact
+};
 
 inline constexpr size_t kNumDTypes = static_cast<size_t>(DType::IQ4_XS) + 1;
 inline constexpr int kMaxBlockTokens = 6;

@@ -189,16 +189,17 @@ QWEND_INLINE void group_dots(Steps<kStep...>, const LoadCodes& load_codes, const
   }
 }
 
-// sums += scale * d * dots - minimum * (d * sum of q).
+// sums += scale * 2^k * dots - minimum * (2^k * sum of q), in units of kSumUnit.
 template <int kGroup, bool kHasMin, int kTokens>
 QWEND_INLINE void finish_group(const Float* scale, const Float* minimum, const ActivationUnit* x, int group,
                                const Int (&dots)[kLaneGroups][kTokens], Float (&sums)[kLaneGroups][kTokens]) {
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) {
-    const Float d = Simd::broadcast(&x[t].d);
+    const Int exponent = Simd::set1(x[t].exponent);
 #pragma GCC unroll 2
     for (int r = 0; r < kLaneGroups; ++r) {
-      sums[r][t] = Simd::fma(Simd::to_float(dots[r][t]), Simd::mul(scale[r], d), sums[r][t]);
+      sums[r][t] =
+          Simd::fma(Simd::shift_exponent(Simd::to_float(dots[r][t]), exponent), scale[r], sums[r][t]);
     }
     if constexpr (kHasMin) {
       const Float sum = Simd::broadcast(kGroup == kUnit ? &x[t].scaled_sum : &x[t].scaled_half_sums[group]);
@@ -208,22 +209,28 @@ QWEND_INLINE void finish_group(const Float* scale, const Float* minimum, const A
   }
 }
 
-// The sums of the pass over rows `row` .. to begin with.
-template <int kTokens>
+// The sums of the pass over rows `row` .. to begin with; kScaled: in units of kSumUnit.
+template <bool kScaled, int kTokens>
 QWEND_INLINE void begin_sums(const Sums& where, int row, Float (&sums)[kLaneGroups][kTokens]) {
+  constexpr float kPerUnit = 1.0f / kSumUnit;
+  const Float per_unit = Simd::broadcast(&kPerUnit);
   for (int t = 0; t < kTokens; ++t) {
     for (int r = 0; r < kLaneGroups; ++r) {
       sums[r][t] = where.from == nullptr ? Simd::to_float(Simd::set1(0))
                                          : Simd::load_float(where.from + t * kPanelRows + row + r * kWidth);
+      if constexpr (kScaled) sums[r][t] = Simd::mul(sums[r][t], per_unit);
     }
   }
 }
-template <int kTokens>
+template <bool kScaled, int kTokens>
 QWEND_INLINE void end_sums(const Float (&sums)[kLaneGroups][kTokens], int row, const Sums& where) {
+  const Float unit = Simd::broadcast(&kSumUnit);
   for (int t = 0; t < kTokens; ++t) {
     for (int r = 0; r < kLaneGroups; ++r) {
       float* to = where.to + t * where.stride + row + r * kWidth;
-      Simd::store_float(to, where.add ? Simd::add(Simd::load_float(to), sums[r][t]) : sums[r][t]);
+      Float sum = sums[r][t];
+      if constexpr (kScaled) sum = Simd::mul(sum, unit);
+      Simd::store_float(to, where.add ? Simd::add(Simd::load_float(to), sum) : sum);
     }
   }
 }
@@ -239,7 +246,7 @@ void product_packed(const std::byte* panel, int64_t cols, const ActivationUnit* 
   for (int pass = 0; pass < kPasses; ++pass) {
     const int row = pass * kPassRows;
     Float sums[kLaneGroups][kTokens];
-    begin_sums(where, row, sums);
+    begin_sums<true>(where, row, sums);
     const std::byte* chunk = panel;
     const ActivationUnit* unit_x = x;
     for (int64_t c = 0; c < cols; c += F::kBlock, chunk += L::kBytes) {
@@ -269,7 +276,7 @@ void product_packed(const std::byte* panel, int64_t cols, const ActivationUnit* 
         }
       }
     }
-    end_sums(sums, row, where);
+    end_sums<true>(sums, row, where);
   }
 }
 
@@ -319,7 +326,7 @@ void product_expanded(const std::byte* panel, int64_t cols, const ActivationUnit
   using E = ExpandedUnit<kGroup, kHasMin>;
   for (int row = 0; row < kPanelRows; row += kPassRows) {
     Float sums[kLaneGroups][kTokens];
-    begin_sums(where, row, sums);
+    begin_sums<true>(where, row, sums);
     const std::byte* unit = panel + 4 * row;
     const ActivationUnit* unit_x = x;
     for (int64_t c = 0; c < cols; c += kUnit, unit += E::kBytes, unit_x += kTokens) {
@@ -348,7 +355,7 @@ void product_expanded(const std::byte* panel, int64_t cols, const ActivationUnit
         add_group(SecondHalf{}, 1);
       }
     }
-    end_sums(sums, row, where);
+    end_sums<true>(sums, row, where);
   }
 }
 
@@ -370,7 +377,7 @@ void product_float(const std::byte* panel, int64_t cols, const float* x, const S
   constexpr int kElement = sizeof(typename F::Block);
   for (int row = 0; row < kPanelRows; row += kPassRows) {
     Float sums[kLaneGroups][kTokens];
-    begin_sums(where, row, sums);
+    begin_sums<false>(where, row, sums);
     const std::byte* column = panel + kElement * row;
     const float* column_x = x;
     for (int64_t c = 0; c < cols; ++c, column += kElement * kPanelRows, column_x += kTokens) {
@@ -384,7 +391,7 @@ void product_float(const std::byte* panel, int64_t cols, const float* x, const S
         for (int r = 0; r < kLaneGroups; ++r) sums[r][t] = Simd::fma(w[r], value, sums[r][t]);
       }
     }
-    end_sums(sums, row, where);
+    end_sums<false>(sums, row, where);
   }
 }
 
@@ -394,16 +401,16 @@ void product_float(const std::byte* panel, int64_t cols, const float* x, const S
 // vectors without changing any result.
 void quantize(const float* x, int64_t cols, ActivationUnit* out, int64_t out_stride) {
   for (int64_t c = 0; c < cols; c += kUnit, x += kUnit, out += out_stride) {
-    constexpr float kLargest = 127 * 128;
     int32_t max_bits = 0;  // magnitudes of floats compare like their bits
     for (int i = 0; i < kUnit; ++i) {
       const int32_t bits = __builtin_bit_cast(int32_t, x[i]) & 0x7fffffff;
       max_bits = bits > max_bits ? bits : max_bits;
     }
-    const float max = __builtin_bit_cast(float, max_bits);
-    const bool finite = max_bits < 0x7f800000;
-    const bool usable = finite && max > 1e-30f;
-    const float inverse = usable ? kLargest / max : 0.0f;
+    using Scale = UnitScale;
+    const int32_t largest = (max_bits >> 23) <= Scale::kMost ? (max_bits + Scale::kCarry) >> 23 : 255;
+    const bool usable = largest <= Scale::kMost;
+    const int32_t biased = !usable ? Scale::kMost : largest < Scale::kLeast ? Scale::kLeast : largest;
+    const float inverse = __builtin_bit_cast(float, (267 - biased) << 23);  // 2^-k
     constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
     int32_t q[kUnit];
     for (int i = 0; i < kUnit; ++i) {
@@ -420,12 +427,14 @@ void quantize(const float* x, int64_t cols, ActivationUnit* out, int64_t out_str
       out->high[i] = static_cast<int8_t>(high);
       out->low[i] = static_cast<int8_t>(q[i] - 128 * high);
     }
-    out->d = usable ? max / kLargest : finite ? 0.0f : __builtin_nanf("");
+    out->exponent = usable ? (biased - Scale::kLeast) << 23 : Scale::kNan;
+    const float scale =
+        __builtin_bit_cast(float, usable ? (biased + 127 - Scale::kLeast) << 23 : Scale::kNan);
     out->negative_sum = -(sums[0] + sums[1]);
-    out->scaled_sum = out->d * static_cast<float>(sums[0] + sums[1]);
+    out->scaled_sum = scale * static_cast<float>(sums[0] + sums[1]);
     for (int h = 0; h < 2; ++h) {
       out->negative_half_sums[h] = -sums[h];
-      out->scaled_half_sums[h] = out->d * static_cast<float>(sums[h]);
+      out->scaled_half_sums[h] = scale * static_cast<float>(sums[h]);
     }
   }
 }

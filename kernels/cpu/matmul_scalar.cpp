@@ -118,6 +118,10 @@ struct Simd {
   static Float add(Float a, Float b) {
     return each([&](int i) { return a.lane[i] + b.lane[i]; });
   }
+  static Float shift_exponent(Float a, Int e) {
+    return each(
+        [&](int i) { return __builtin_bit_cast(float, __builtin_bit_cast(int32_t, a.lane[i]) + e.lane[i]); });
+  }
   static Float mul(Float a, Float b) {
     return each([&](int i) { return a.lane[i] * b.lane[i]; });
   }
