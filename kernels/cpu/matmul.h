@@ -2,8 +2,8 @@
 //
 // Results: a token's result is the same bits whatever the number of tokens, their order, the thread count
 // or the tiling. It does depend on the instruction set.
-// Quantised weights: activations are rounded to 15 bits with one scale per 32 values and multiplied in
-// integers. F32, F16 and BF16 weights: FP32 activations, FP32 sums.
+// Quantised weights: activations are rounded to 14 or 15 bits with one scale per 32 values and multiplied
+// in integers. F32, F16 and BF16 weights: FP32 activations, FP32 sums.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -343,6 +343,34 @@ TEST_CASE("activations that are not finite reach the result", "[kernels][matmul]
   }
 }
 
+// The scales of rounded activations are powers of two, so a power of two in x comes out as it went in, up to
+// the sizes that are refused as if they were not finite.
+TEST_CASE("activations of any size give results of that size", "[kernels][matmul]") {
+  ThreadPool pool(1);
+  for (Isa isa : all_isas()) {
+    Matmul matmul(pool, isa);
+    for (DType type : {DType::Q8_0, DType::Q4_K, DType::Q6_K, DType::IQ4_NL}) {
+      const PackedMatrix packed = pack_one(RandomWeights(type, 32, 256, 1, 83), pool);
+      for (int64_t tokens : {1, 3}) {
+        const std::vector<float> x = random_activations(tokens * 256, 89), y = product(matmul, packed, x);
+        const auto scaled = [](std::vector<float> values, int power) {
+          for (float& value : values) value = std::ldexp(value, power);
+          return values;
+        };
+        for (int power : {-45, -9, 30, 55}) {
+          INFO(name_of(isa) << ", format " << static_cast<int>(type) << ", " << tokens << " tokens, 2^"
+                            << power);
+          CHECK(product(matmul, packed, scaled(x, power)) == scaled(y, power));
+        }
+        const std::vector<float> huge = product(matmul, packed, scaled(x, 70));
+        CHECK(std::none_of(huge.begin(), huge.end(), [](float value) { return std::isfinite(value); }));
+        const std::vector<float> tiny = product(matmul, packed, scaled(x, -100));
+        CHECK(std::all_of(tiny.begin(), tiny.end(), [](float value) { return std::abs(value) < 1e-15f; }));
+      }
+    }
+  }
+}
+
 TEST_CASE("parts that do not fit together are refused by name", "[kernels][matmul]") {
   ThreadPool pool(1);
   const RandomWeights a(DType::Q8_0, 32, 256, 1, 1), narrow(DType::Q8_0, 32, 128, 1, 1),
