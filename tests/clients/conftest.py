@@ -87,6 +87,11 @@ def valid_answers():
     assert not problems, "\n".join(problems)
 
 
+def pytest_configure(config):
+    for message in ("Item 'summary' on TypedDict", "Accessing the 'model_"):  # LiteLLM's
+        config.addinivalue_line("filterwarnings", f"ignore:{message}")
+
+
 def pytest_terminal_summary(terminalreporter):
     if VALIDATOR.counts:
         terminalreporter.write_line(VALIDATOR.summary())

@@ -1,5 +1,6 @@
 """LiteLLM over qwend: chat, streams, tools, embeddings' error, and its Anthropic route."""
 
+import asyncio
 import json
 import os
 
@@ -55,3 +56,25 @@ def test_anthropic_route(server, model):
         model=f"anthropic/{model}", api_base=server.url, api_key="unused", messages=STORY, max_tokens=24, num_retries=0
     )
     assert answer.choices[0].message.content
+
+
+def test_async(server, model, ask):
+    """With LiteLLM's own transport for these."""
+
+    async def run():
+        request = dict(model=f"openai/{model}", api_base=server.url + "/v1", api_key="unused", messages=STORY, max_tokens=24)
+        request |= {"temperature": 0, "num_retries": 0}
+        whole = await litellm.acompletion(**request)
+        chunks = [chunk async for chunk in await litellm.acompletion(**request, stream=True)]
+        return whole.choices[0].message.content, "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+
+    text = ask().choices[0].message.content
+    assert asyncio.run(run()) == (text, text)
+
+
+def test_other_routes(server, model):
+    where = dict(api_base=server.url + "/v1", api_key="unused", num_retries=0)
+    text = litellm.text_completion(model=f"text-completion-openai/{model}", prompt="Once upon", max_tokens=8, **where)
+    assert text.choices[0].text
+    response = litellm.responses(model=f"openai/{model}", input="Hi", max_output_tokens=8, **where)
+    assert response.output[0].content[0].text

@@ -104,12 +104,16 @@ def test_other_dialects_force_too(server, model):
     base = {"model": model, "temperature": 0}
     function = {"type": "function", "name": "get_time", "parameters": CITY}
     body = base | {"input": STORY, "max_output_tokens": 64, "tools": [function, function | {"name": "get"}]}
-    items = httpx.post(server.url + "/v1/responses", json=body | {"tool_choice": "required"}).json()["output"]
-    assert items[0]["type"] == "function_call" and items[0]["name"] in ("get_time", "get")
-    body = base | {"messages": STORY, "max_tokens": 64, "tool_choice": {"type": "any"}}
+    named_get = {"type": "function", "name": "get"}
+    some = {"type": "allowed_tools", "mode": "required", "tools": [named_get]}
+    for choice, allowed in (("required", {"get_time", "get"}), (named_get, {"get"}), (some, {"get"})):
+        items = httpx.post(server.url + "/v1/responses", json=body | {"tool_choice": choice}).json()["output"]
+        assert items[0]["type"] == "function_call" and items[0]["name"] in allowed
+    body = base | {"messages": STORY, "max_tokens": 64}
     body["tools"] = [{"name": name, "input_schema": CITY} for name in ("get_time", "get")]
-    blocks = httpx.post(server.url + "/v1/messages", json=body).json()["content"]
-    assert blocks[0]["type"] == "tool_use" and blocks[0]["name"] in ("get_time", "get")
+    for choice, allowed in (({"type": "any"}, {"get_time", "get"}), ({"type": "tool", "name": "get"}, {"get"})):
+        blocks = httpx.post(server.url + "/v1/messages", json=body | {"tool_choice": choice}).json()["content"]
+        assert blocks[0]["type"] == "tool_use" and blocks[0]["name"] in allowed
 
 
 def test_a_forced_call_that_is_cut_short(family):
