@@ -1,11 +1,11 @@
-"""Deadlines, priorities and many choices on servers of their own, and thinking with a model made to think."""
+"""Deadlines, priorities and many choices of one prompt, on a server that is busy."""
 
 import concurrent.futures
 import time
 
 import httpx
 import pytest
-from conftest import DEMO_TEMPLATE, STORY, Server
+from conftest import STORY, Server
 
 ENDLESS = {"messages": STORY, "max_tokens": 1900, "ignore_eos": True, "temperature": 0}
 
@@ -147,80 +147,3 @@ def test_128_choices_share_the_prompt(server):
         assert refused.status_code == 400 and refused.json()["error"]["param"] == "n"
     prompts = httpx.post(server.url + "/v1/completions", json={"prompt": ["x"] * 3, "n": 128})
     assert prompts.status_code == 400
-
-
-# ---- thinking
-
-# What Qwen3's template is known by.
-THINKING_TEMPLATE = (
-    "<|im_start|> You may call one or more functions to assist with the user query. return a json object with function "
-    "name and arguments within <tool_call></tool_call> XML tags </think> last_query enable_thinking"
-)
-
-
-@pytest.fixture(scope="module")
-def thinker(serve_demo):
-    tags = [("<tool_response>", "<think>"), ("</tool_response>", "</think>")]
-    return serve_demo("thinker", "--reasoning-field", "both", strings=[(DEMO_TEMPLATE, THINKING_TEMPLATE), *tags])
-
-
-def think(server, thought="", **request):
-    """The answer to STORY by a model that has begun to think."""
-    messages = [*STORY, {"role": "assistant", "content": f"<think>\n{thought}"}]
-    body = {"messages": messages, "continue_final_message": True, "temperature": 0, "ignore_eos": True, "max_tokens": 40}
-    response = httpx.post(server.url + "/v1/chat/completions", json=body | request, timeout=60)
-    assert response.status_code == 200, response.text
-    return response
-
-
-def test_a_prefilled_thought_goes_on(thinker):
-    answer = think(thinker, "There once was").json()
-    message = answer["choices"][0]["message"]
-    assert message["reasoning_content"] and not message["content"]
-    assert message["reasoning"] == message["reasoning_content"]
-    assert answer["usage"]["completion_tokens_details"]["reasoning_tokens"] == 40
-    messages = [*STORY, {"role": "assistant", "reasoning_content": "There once was"}]
-    assert think(thinker, messages=messages).json()["choices"][0]["message"] == message
-
-
-def test_thinking_budgets(thinker):
-    for budget in (0, 1, 7, 20):
-        answer = think(thinker, "There once was", thinking_token_budget=budget).json()
-        message = answer["choices"][0]["message"]
-        used = answer["usage"]["completion_tokens_details"]["reasoning_tokens"]
-        assert budget <= used <= budget + 6  # the tokens of the end, "\n</think>\n\n"
-        assert message["content"] and "</think>" not in message["content"]
-        assert bool(message.get("reasoning_content")) == (budget > 0)
-        text = think(thinker, "There once was", thinking_token_budget=budget, stream=True).text
-        assert text.count("</think>") == 0 and text.count('"reasoning_content"') <= budget
-    free = think(thinker, "There once was", thinking_token_budget=-1).json()
-    assert free["choices"][0]["message"] == think(thinker, "There once was").json()["choices"][0]["message"]
-
-
-def test_thinking_in_other_dialects(thinker):
-    """Budgets and signatures of messages, reasoning items of responses; what was thought is taken back."""
-    messages = [*STORY, {"role": "assistant", "content": [{"type": "thinking", "thinking": "There once was", "signature": "x"}]}]
-    enabled = {"type": "enabled", "budget_tokens": 1024}
-    body = {"messages": messages, "max_tokens": 2000, "thinking": enabled, "thinking_token_budget": 5, "temperature": 0}
-    answer = httpx.post(thinker.url + "/v1/messages", json=body, timeout=60)
-    blocks = answer.json()["content"]
-    assert [block["type"] for block in blocks] == ["thinking", "text"]
-    assert blocks[0]["signature"]
-    events = httpx.post(thinker.url + "/v1/messages", json=body | {"stream": True}, timeout=60).text
-    assert events.count('"signature_delta"') == 1 and blocks[0]["signature"] in events
-    again = [*STORY, {"role": "assistant", "content": blocks}, {"role": "user", "content": "And then?"}]
-    assert httpx.post(thinker.url + "/v1/messages", json=body | {"messages": again}, timeout=60).status_code == 200
-
-
-@pytest.mark.parametrize("off", [{"enable_thinking": False}, {"chat_template_kwargs": {"enable_thinking": False}}, {"reasoning_effort": "none"}], ids=["flag", "kwargs", "effort"])
-def test_thinking_is_switched_off(thinker, off):
-    prompt = httpx.post(thinker.url + "/apply-template", json={"messages": STORY} | off).json()["prompt"]
-    assert prompt.endswith("<think>\n\n</think>\n\n")
-    on = httpx.post(thinker.url + "/apply-template", json={"messages": STORY, "reasoning_effort": "high"}).json()["prompt"]
-    assert "</think>" not in on
-
-
-def test_thoughts_of_earlier_turns_are_left_out(thinker):
-    messages = [*STORY, {"role": "assistant", "content": "Once.", "reasoning_content": "hmm"}, *STORY]
-    prompt = httpx.post(thinker.url + "/apply-template", json={"messages": messages}).json()["prompt"]
-    assert "Once." in prompt and "hmm" not in prompt
