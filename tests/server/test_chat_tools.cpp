@@ -109,7 +109,8 @@ TEST_CASE("a forced call has an allowed name, whatever the model would rather sa
       for (const auto& [choice, names] : cases) {
         INFO(chat_template << said << choice);
         const Json asked = with(body, {{"tool_choice", choice}});
-        for (const Json& answer : api.chat(asked).json()["choices"]) {
+        const Json plain = api.chat(asked).json();
+        for (const Json& answer : plain["choices"]) {
           REQUIRE(answer["message"].contains("tool_calls"));
           for (const Json& call : answer["message"]["tool_calls"])
             CHECK(names.contains(std::string(call["function"]["name"])));
