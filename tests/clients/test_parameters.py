@@ -5,7 +5,7 @@ import secrets
 
 import httpx
 import pytest
-from conftest import HELLO, STORY
+from conftest import ASK_WEATHER, HELLO, STORY, WEATHER, WEATHER_FUNCTION, Server
 
 GREEDY = {"temperature": 0, "max_tokens": 24}
 # The distribution as it is: nothing is filtered out.
@@ -44,6 +44,33 @@ def complete(http, prompt, **request):
 
 def tokens(http, content):
     return http.post("/tokenize", json={"content": content}).json()["tokens"]
+
+
+# ---- the model
+
+
+@pytest.fixture(scope="module")
+def other():
+    """Another name, and OpenAI's defaults in place of the model's."""
+    running = Server("--alias", "org/tiny", "--sampling-defaults", "openai")
+    with httpx.Client(base_url=running.url, timeout=60) as client:
+        yield client
+    assert running.stop() == 0
+
+
+def test_names_with_slashes(other):
+    listed = other.get("/v1/models").json()["data"][0]
+    assert listed["id"] == "org/tiny"
+    assert other.get("/v1/models/org/tiny").json() == other.get("/v1/models/org%2Ftiny").json() == listed
+    assert chat(other, model="org/tiny")["model"] == chat(other)["model"] == "org/tiny"
+    assert chat(other, 404, model="tiny")["error"]["code"] == "model_not_found"
+
+
+def test_sampling_defaults(http, other):
+    body = {"messages": HELLO, "max_tokens": 1, "return_params": True}
+    params = [client.post("/v1/chat/completions", json=body).json()["params"] for client in (http, other)]
+    assert (params[1]["temperature"], params[1]["top_p"]) == (1, 1)
+    assert (params[0]["temperature"], params[0]["top_p"]) == (0.3, 0.9)  # the file's
 
 
 # ---- messages
@@ -331,6 +358,24 @@ def test_echoed_logprobs_use_and_fill_the_cache(http):
     shared = len(ids)
     for key in ("tokens", "token_logprobs", "top_logprobs", "text_offset"):
         assert longer["choices"][0]["logprobs"][key][:shared] == alone["choices"][0]["logprobs"][key]
+
+
+# ---- tools
+
+
+def test_strict_functions_are_accepted(http):
+    asked = {"messages": ASK_WEATHER, "max_tokens": 64}
+    strict = {"type": "function", "function": WEATHER_FUNCTION | {"strict": True}}
+    calls = [chat(http, **asked, tools=[tool])["choices"][0]["message"]["tool_calls"] for tool in (WEATHER, strict)]
+    assert calls[0][0]["function"]["name"] == calls[1][0]["function"]["name"]
+
+
+def test_parallel_calls_and_only_one(http):
+    """Driven on beyond its end, the model may call again."""
+    both = chat(http, messages=ASK_WEATHER, tools=[WEATHER], max_tokens=120, ignore_eos=True)
+    one = chat(http, messages=ASK_WEATHER, tools=[WEATHER], max_tokens=120, ignore_eos=True, parallel_tool_calls=False)
+    calls = [answer["choices"][0]["message"]["tool_calls"] for answer in (both, one)]
+    assert len(calls[1]) == 1 and calls[1][0]["function"] == calls[0][0]["function"]
 
 
 # ---- structured output is refused, after it has been checked

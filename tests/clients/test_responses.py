@@ -208,3 +208,23 @@ def test_mistakes(server, model, change, param):
     response = httpx.post(server.url + "/v1/responses", json={"model": model, "input": "Hi"} | change)
     assert response.status_code == 400
     assert response.json()["error"]["param"].startswith(param)
+
+
+@pytest.mark.parametrize(
+    "change, param",
+    [
+        ({"background": True}, "background"),
+        ({"conversation": "conv_1"}, "conversation"),
+        ({"prompt": {"id": "pmpt_1"}}, "prompt"),
+        ({"context_management": [{"type": "compaction"}]}, "context_management"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"tools": [{"type": "custom", "name": "x"}]}, "tools[0].type"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_unsupported(client, server, model, change, param):
+    """What would need state or services that a server of one model does not have is refused, streamed or not, kept or not."""
+    for more in ({}, {"stream": True}, {"store": True}):
+        refused = httpx.post(server.url + "/v1/responses", json={"model": model, "input": "Hi"} | change | more)
+        error = refused.json()["error"]
+        assert (refused.status_code, error["code"], error["param"]) == (400, "unsupported", param)
