@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pydantic
 import pytest
 from conftest import STORY_TEXT
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
@@ -59,3 +60,20 @@ def test_tools(make):
 def test_responses_api(make):
     answer = make(use_responses_api=True).invoke(STORY_TEXT)
     assert answer.text == make().invoke(STORY_TEXT).text
+
+
+class Place(pydantic.BaseModel):
+    """A place that is asked about."""
+
+    city: str
+
+
+def test_structured_output_by_a_forced_call(make):
+    for model in (make(max_tokens=64), make(max_tokens=64, use_responses_api=True)):
+        structured = model.with_structured_output(Place, method="function_calling")
+        assert isinstance(structured.invoke("What is the weather in Paris?"), Place)
+
+
+def test_any_tool(make):
+    called = make(max_tokens=64).bind_tools([get_weather, Place], tool_choice="any").invoke(STORY_TEXT)
+    assert {call["name"] for call in called.tool_calls} <= {"get_weather", "Place"} and called.tool_calls
