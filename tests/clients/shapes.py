@@ -85,7 +85,10 @@ SHAPES = {
         Shape("chat", openai.types.chat.ChatCompletion, "CreateChatCompletionResponse"),
         Shape("chat chunk", openai.types.chat.ChatCompletionChunk, "CreateChatCompletionStreamResponse"),
     ),
-    ("POST", r"/v1/completions"): (COMPLETION, COMPLETION._replace(name="completion chunk", prepare=_complete_completion_chunk)),
+    ("POST", r"/v1/completions"): (
+        COMPLETION,
+        COMPLETION._replace(name="completion chunk", prepare=_complete_completion_chunk),
+    ),
     ("POST", r"/v1/responses"): (
         RESPONSE,
         Shape("response event", openai.types.responses.ResponseStreamEvent, "ResponseStreamEvent"),

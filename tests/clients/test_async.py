@@ -32,7 +32,9 @@ def test_async_chat_stream_and_responses(async_client, client, model):
             )
             async for chunk in stream:
                 text += chunk.choices[0].delta.content or ""
-            response = await asynchronous.responses.create(model=model, input=STORY, max_output_tokens=24, temperature=0)
+            response = await asynchronous.responses.create(
+                model=model, input=STORY, max_output_tokens=24, temperature=0
+            )
             return text, response.output_text
 
     assert run(ask()) == (whole.choices[0].message.content,) * 2
@@ -92,7 +94,9 @@ def test_parsed_tool_arguments(client, model):
 def test_raw_responses(client, model):
     raw = client.chat.completions.with_raw_response.create(model=model, messages=HELLO, max_tokens=8)
     assert raw.headers["x-request-id"] and raw.parse().choices
-    with client.completions.with_streaming_response.create(model=model, prompt="Once", max_tokens=8, stream=True) as raw:
+    with client.completions.with_streaming_response.create(
+        model=model, prompt="Once", max_tokens=8, stream=True
+    ) as raw:
         lines = [line for line in raw.iter_lines() if line]
     assert lines[-1] == "data: [DONE]"
 

@@ -1,6 +1,5 @@
 """/v1/embeddings and /v1/rerank: the demo model's weights, marked as an embedding model and as a reranker."""
 
-
 import httpx
 import numpy as np
 import openai

@@ -27,8 +27,12 @@ def clients(guarded):
     return {name: httpx.Client(base_url=guarded.url, headers=headers[name], timeout=60) for name in headers}
 
 
-@pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer wrong"}, {"x-api-key": "wrong"}], ids=["none", "bearer", "x-api-key"])
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings", "/tokenize"])
+@pytest.mark.parametrize(
+    "headers", [{}, {"authorization": "Bearer wrong"}, {"x-api-key": "wrong"}], ids=["none", "bearer", "x-api-key"]
+)
+@pytest.mark.parametrize(
+    "path", ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings", "/tokenize"]
+)
 def test_keys_are_needed(guarded, path, headers):
     refused = httpx.post(guarded.url + path, json=BODY, headers=headers)
     assert refused.status_code == 401
@@ -60,7 +64,9 @@ def test_keys_share_neither_caches_nor_responses(clients):
         counts[name] = answer["usage"]["prompt_tokens_details"]["cached_tokens"]
         assert name == "ada" or counts["bob"] == 0
     assert counts["ada"] > 0
-    kept = clients["ada"].post("/v1/responses", json={"input": "Hi", "store": True, "max_output_tokens": 2}).json()["id"]
+    kept = (
+        clients["ada"].post("/v1/responses", json={"input": "Hi", "store": True, "max_output_tokens": 2}).json()["id"]
+    )
     assert clients["ada"].get(f"/v1/responses/{kept}").status_code == 200
     for response in (
         clients["bob"].get(f"/v1/responses/{kept}"),
@@ -78,7 +84,9 @@ def test_bodies_that_are_too_large(clients, path):
     assert clients["ada"].post(path, json=large).status_code == 413
 
 
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/embeddings", "/v1/rerank"])
+@pytest.mark.parametrize(
+    "path", ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/embeddings", "/v1/rerank"]
+)
 def test_strict_parameters(clients, path):
     body = {"messages": HELLO, "prompt": "x", "input": "x", "query": "x", "documents": ["x"], "max_tokens": 2}
     known = {
@@ -94,9 +102,13 @@ def test_strict_parameters(clients, path):
 
 
 def test_other_content_types(clients):
-    refused = clients["ada"].post("/v1/chat/completions", content=b"a=b", headers={"content-type": "application/x-www-form-urlencoded"})
+    refused = clients["ada"].post(
+        "/v1/chat/completions", content=b"a=b", headers={"content-type": "application/x-www-form-urlencoded"}
+    )
     assert refused.status_code == 415
-    zipped = clients["ada"].post("/v1/chat/completions", content=b"{}", headers={"content-encoding": "gzip", "content-type": "application/json"})
+    zipped = clients["ada"].post(
+        "/v1/chat/completions", content=b"{}", headers={"content-encoding": "gzip", "content-type": "application/json"}
+    )
     assert zipped.status_code == 415
 
 

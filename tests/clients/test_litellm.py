@@ -11,7 +11,6 @@ import litellm  # noqa: E402
 from conftest import ASK_WEATHER, STORY, WEATHER  # noqa: E402
 
 
-
 @pytest.fixture(scope="module")
 def ask(server, model):
     def call(**request):
@@ -62,7 +61,9 @@ def test_async(server, model, ask):
     """With LiteLLM's own transport for these."""
 
     async def run():
-        request = dict(model=f"openai/{model}", api_base=server.url + "/v1", api_key="unused", messages=STORY, max_tokens=24)
+        request = dict(
+            model=f"openai/{model}", api_base=server.url + "/v1", api_key="unused", messages=STORY, max_tokens=24
+        )
         request |= {"temperature": 0, "num_retries": 0}
         whole = await litellm.acompletion(**request)
         chunks = [chunk async for chunk in await litellm.acompletion(**request, stream=True)]

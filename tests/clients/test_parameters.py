@@ -86,7 +86,9 @@ def test_developer_is_system_and_parts_are_joined(http):
 
 
 def test_null_is_absent_and_unknown_keys_are_ignored(http):
-    nulls = dict.fromkeys(["n", "stop", "seed", "tools", "tool_choice", "logprobs", "stream", "logit_bias", "top_k", "user"])
+    nulls = dict.fromkeys(
+        ["n", "stop", "seed", "tools", "tool_choice", "logprobs", "stream", "logit_bias", "top_k", "user"]
+    )
     assert text(http, **nulls, no_such_parameter=1) == text(http)
 
 
@@ -387,7 +389,10 @@ SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
     "request_, param",
     [
         ({"response_format": {"type": "json_object"}}, "response_format"),
-        ({"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA}}}, "response_format"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA}}},
+            "response_format",
+        ),
         ({"guided_json": SCHEMA}, "guided_json"),
         ({"guided_regex": "a+"}, "guided_regex"),
         ({"guided_choice": ["a", "b"]}, "guided_choice"),
@@ -408,7 +413,11 @@ def test_structured_output_is_unsupported(http, path, request_, param):
         assert error["code"] == "unsupported" and error["param"].startswith(param)
 
 
-@pytest.mark.parametrize("format_", [{"type": "json_object"}, {"type": "json_schema", "name": "x", "schema": SCHEMA}], ids=["object", "schema"])
+@pytest.mark.parametrize(
+    "format_",
+    [{"type": "json_object"}, {"type": "json_schema", "name": "x", "schema": SCHEMA}],
+    ids=["object", "schema"],
+)
 def test_structured_responses_are_unsupported(http, format_):
     error = http.post("/v1/responses", json={"input": "x", "text": {"format": format_}}).json()["error"]
     assert error["code"] == "unsupported" and error["param"].startswith("text.format")
@@ -444,7 +453,10 @@ def test_text_format_is_what_there_is(http):
         ({"audio": {"voice": "x", "format": "wav"}}, "audio"),
         ({"web_search_options": {}}, "web_search_options"),
         ({"modalities": ["audio"]}, "modalities[0]"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, "messages[0].content[0]"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+            "messages[0].content[0]",
+        ),
         ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools[0].type"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -9,7 +9,6 @@ from conftest import ASK_WEATHER, STORY, STORY_TEXT
 from conftest import RESPONSES_WEATHER as WEATHER
 
 
-
 def raw_events(server, body):
     """[(event name, data)] of a stream."""
     names, datas = [], []
@@ -113,7 +112,12 @@ def test_forced_function_call(client, server, model):
         model=model,
         input=[
             *ASK_WEATHER,
-            {"type": "function_call", "call_id": calls[0].call_id, "name": "get_weather", "arguments": deltas and "".join(deltas)},
+            {
+                "type": "function_call",
+                "call_id": calls[0].call_id,
+                "name": "get_weather",
+                "arguments": deltas and "".join(deltas),
+            },
             {"type": "function_call_output", "call_id": calls[0].call_id, "output": '{"temperature": 21}'},
         ],
         tools=[WEATHER],
@@ -124,7 +128,9 @@ def test_forced_function_call(client, server, model):
 
 
 def test_kept_responses(client, model):
-    first = client.responses.create(model=model, input="My name is Ada.", store=True, max_output_tokens=24, temperature=0)
+    first = client.responses.create(
+        model=model, input="My name is Ada.", store=True, max_output_tokens=24, temperature=0
+    )
     kept = client.responses.retrieve(first.id)
     assert kept.output_text == first.output_text
     second = client.responses.create(

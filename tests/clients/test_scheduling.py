@@ -19,7 +19,9 @@ def narrow():
 
 
 def post(server, **request):
-    return httpx.post(server.url + "/v1/chat/completions", json={"messages": STORY, "max_tokens": 4} | request, timeout=120)
+    return httpx.post(
+        server.url + "/v1/chat/completions", json={"messages": STORY, "max_tokens": 4} | request, timeout=120
+    )
 
 
 class Busy:
@@ -129,7 +131,16 @@ def test_128_choices_share_the_prompt(server):
     """The pool has 512 blocks; a prompt of 60 for each choice would need 7,680."""
     messages = [{"role": "user", "content": "word " * 900}]
     preempted = server.metric("vllm:num_preemptions_total")
-    body = {"messages": messages, "n": 128, "max_tokens": 24, "ignore_eos": True, "temperature": 2, "top_k": 0, "top_p": 1, "min_p": 0}
+    body = {
+        "messages": messages,
+        "n": 128,
+        "max_tokens": 24,
+        "ignore_eos": True,
+        "temperature": 2,
+        "top_k": 0,
+        "top_p": 1,
+        "min_p": 0,
+    }
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         asked = pool.submit(httpx.post, server.url + "/v1/chat/completions", json=body, timeout=120)
         running = 0

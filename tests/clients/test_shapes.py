@@ -16,7 +16,14 @@ CHUNK = {
     "system_fingerprint": "f",
     "choices": [{"index": 0, "delta": {"role": "assistant", "content": "a"}, "logprobs": None, "finish_reason": None}],
 }
-COMPLETED = {"type": "response.output_text.done", "item_id": "x", "output_index": 0, "content_index": 0, "text": "", "logprobs": []}
+COMPLETED = {
+    "type": "response.output_text.done",
+    "item_id": "x",
+    "output_index": 0,
+    "content_index": 0,
+    "text": "",
+    "logprobs": [],
+}
 
 
 @pytest.fixture

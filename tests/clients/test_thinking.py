@@ -30,7 +30,13 @@ def always(serve_demo):
 def think(server, thought="", **request):
     """The answer to STORY by a model that has begun to think."""
     messages = [*STORY, {"role": "assistant", "content": f"<think>\n{thought}"}]
-    body = {"messages": messages, "continue_final_message": True, "temperature": 0, "ignore_eos": True, "max_tokens": 40}
+    body = {
+        "messages": messages,
+        "continue_final_message": True,
+        "temperature": 0,
+        "ignore_eos": True,
+        "max_tokens": 40,
+    }
     response = httpx.post(server.url + "/v1/chat/completions", json=body | request, timeout=60)
     assert response.status_code == 200, response.text
     return response
@@ -60,11 +66,17 @@ def test_thinking_budgets(thinker):
     assert free["choices"][0]["message"] == think(thinker, "There once was").json()["choices"][0]["message"]
 
 
-@pytest.mark.parametrize("off", [{"enable_thinking": False}, {"chat_template_kwargs": {"enable_thinking": False}}, {"reasoning_effort": "none"}], ids=["flag", "kwargs", "effort"])
+@pytest.mark.parametrize(
+    "off",
+    [{"enable_thinking": False}, {"chat_template_kwargs": {"enable_thinking": False}}, {"reasoning_effort": "none"}],
+    ids=["flag", "kwargs", "effort"],
+)
 def test_thinking_is_switched_off(thinker, off):
     prompt = httpx.post(thinker.url + "/apply-template", json={"messages": STORY} | off).json()["prompt"]
     assert prompt.endswith("<think>\n\n</think>\n\n")
-    on = httpx.post(thinker.url + "/apply-template", json={"messages": STORY, "reasoning_effort": "high"}).json()["prompt"]
+    on = httpx.post(thinker.url + "/apply-template", json={"messages": STORY, "reasoning_effort": "high"}).json()[
+        "prompt"
+    ]
     assert "</think>" not in on
 
 
@@ -107,7 +119,9 @@ def test_a_stream_that_ends_within_the_thought(chat):
 
 def test_forced_calls_skip_thinking(chat):
     forced = {"type": "function", "function": {"name": "get_weather"}}
-    answer = chat.create(messages=ASK_WEATHER, tools=[WEATHER], tool_choice=forced, max_tokens=64, model="always", temperature=0)
+    answer = chat.create(
+        messages=ASK_WEATHER, tools=[WEATHER], tool_choice=forced, max_tokens=64, model="always", temperature=0
+    )
     message = answer.choices[0].message
     assert message.tool_calls[0].function.name == "get_weather"
     assert not hasattr(message, "reasoning_content")
@@ -115,7 +129,9 @@ def test_forced_calls_skip_thinking(chat):
 
 
 def test_told_not_to_think_it_gets_an_empty_block(always):
-    prompt = httpx.post(always.url + "/apply-template", json={"messages": STORY, "enable_thinking": False}).json()["prompt"]
+    prompt = httpx.post(always.url + "/apply-template", json={"messages": STORY, "enable_thinking": False}).json()[
+        "prompt"
+    ]
     assert prompt.endswith("<think>\n\n</think>\n\n")
 
 
