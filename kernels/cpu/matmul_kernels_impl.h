@@ -410,7 +410,7 @@ void quantize(const float* x, int64_t cols, ActivationUnit* out, int64_t out_str
     const int32_t largest = (max_bits >> 23) <= Scale::kMost ? (max_bits + Scale::kCarry) >> 23 : 255;
     const bool usable = largest <= Scale::kMost;
     const int32_t biased = !usable ? Scale::kMost : largest < Scale::kLeast ? Scale::kLeast : largest;
-    const float inverse = __builtin_bit_cast(float, (267 - biased) << 23);  // 2^-k
+    const float inverse = usable ? __builtin_bit_cast(float, (267 - biased) << 23) : 0.0f;  // 2^-k
     constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
     int32_t q[kUnit];
     for (int i = 0; i < kUnit; ++i) {
