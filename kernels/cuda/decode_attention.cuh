@@ -7,6 +7,7 @@
 #pragma once
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/decode_inputs.cuh"
+#include "kernels/cuda/mma.cuh"
 #include "kernels/cuda/split_half.h"
 
 namespace qwend::cuda::decode {
@@ -16,25 +17,21 @@ inline constexpr int kKeyWarps = 8;     // that share the keys of a split: it ha
 inline constexpr int kTileKeys = 16;    // keys that a warp takes at once: of one cache block
 inline constexpr float kShift = 14.0f;  // weights are at most 2^14, so that FP16 keeps the small ones' bits
 
-// Not to be put off by the compiler: what it fetches is wanted right after a wait.
-__device__ __forceinline__ float load_early(const float* p) {
-  float v;
-  asm volatile("ld.global.nc.f32 %0, [%1];" : "=f"(v) : "l"(p));
-  return v;
-}
-__device__ __forceinline__ float4 load_early4(const float* p) {
-  float4 v;
-  asm volatile("ld.global.nc.v4.f32 {%0, %1, %2, %3}, [%4];"
-               : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
-               : "l"(p));
-  return v;
-}
+struct AttentionUnit {
+  int32_t kv_head;  // < 0: none
+  int32_t split;
+  int32_t begin, end;  // keys
+  bool newest;         // holds the token's own key
+};
 
-// What a launch knows of its token, in shared memory.
+// What a launch knows of its token and of this CTA's part in its attention, the same in all layers; in shared
+// memory.
 template <int kHeadDim>
 struct TokenMemory {
-  int32_t slot, context;
+  int32_t slot, context, splits;
   const int32_t* blocks;  // its block table
+  AttentionUnit first;    // of this CTA, and where in the cache its warps begin
+  int64_t tile_at[kKeyWarps];
   float2 angles[kHeadDim / 2];
 };
 
@@ -45,13 +42,6 @@ struct AttentionMemory {
   __half newest[2][kHeadDim];               // the token's own key and value, when it is of this split
   float2 sums[kKeyWarps][kGroup];           // (maximum, sum)
   float out[kKeyWarps][kGroup][kStride];
-};
-
-struct AttentionUnit {
-  int32_t kv_head;  // < 0: none
-  int32_t split;
-  int32_t begin, end;  // keys
-  bool newest;         // holds the token's own key
 };
 
 __device__ __forceinline__ uint4 load_cache16(const __half* p) {
@@ -79,11 +69,26 @@ class DecodeAttention {
         group_(table.attention.num_heads / table.attention.num_kv_heads) {}
 
   __device__ __forceinline__ void run() {
-    for (auto i = static_cast<int32_t>(blockIdx.x);; i += static_cast<int32_t>(gridDim.x)) {
-      const AttentionUnit u = find(i);
-      if (u.kv_head < 0) return;
-      attend(u);
+    const int warp = warp_index();
+    AttentionUnit u = token_.first;
+    int64_t tile_at = warp < kKeyWarps ? token_.tile_at[warp] : 0;
+#pragma unroll 1
+    for (auto i = static_cast<int32_t>(blockIdx.x); u.kv_head >= 0;) {
+      attend(u, tile_at);
+      if (token_.splits * table_.attention.num_kv_heads <= static_cast<int32_t>(gridDim.x)) return;
+      u = find(i += static_cast<int32_t>(gridDim.x));
+      tile_at = tile_offset(u, u.begin + warp * kTileKeys);
     }
+  }
+
+  // Of the CTA's first unit, into the token's memory: all threads, before a barrier.
+  __device__ static void prepare(const DecodeTable& table, TokenMemory<kHeadDim>& token, Memory& memory) {
+    const DecodeAttention all(table, table.layers[0], 0, token, memory);
+    const AttentionUnit u = all.find(static_cast<int32_t>(blockIdx.x));
+    if (threadIdx.x == 0) token.first = u;
+    if (threadIdx.x < kKeyWarps)
+      token.tile_at[threadIdx.x] =
+          all.tile_offset(u, u.begin + static_cast<int32_t>(threadIdx.x) * kTileKeys);
   }
 
  private:
@@ -97,9 +102,20 @@ class DecodeAttention {
     return u;
   }
 
-  __device__ __forceinline__ void attend(const AttentionUnit& u) {
+  __device__ __forceinline__ void attend(const AttentionUnit& u, int64_t tile_at) {
     const int warp = warp_index();
-    if (warp < kKeyWarps) load_tile(u, u.begin + warp * kTileKeys);  // while queries are on their way
+    // Set for all warps: otherwise the compiler keeps their registers for them through all phases.
+#pragma unroll
+    for (auto& keys : k_)
+#pragma unroll
+      for (uint4& k : keys) k = make_uint4(0, 0, 0, 0);
+#pragma unroll
+    for (auto& values : v_)
+#pragma unroll
+      for (uint4& v : values) v = make_uint4(0, 0, 0, 0);
+    if (warp < kKeyWarps)
+      load_tile(u, u.begin + warp * kTileKeys, tile_at);  // while queries are on their way
+    __syncthreads();  // the memory is that of a product's results, which other warps may be reading
     if (warp < group_ + (u.newest ? 2 : 0)) prepare_head(u, warp);
     __syncthreads();
     if (warp < kKeyWarps) attend_keys(u);
@@ -129,16 +145,18 @@ class DecodeAttention {
       if (layer_.bias != nullptr) bias[i] = load_early(layer_.bias + column + i);
       if (weights != nullptr) norm[i] = load_early(weights + first + i);
     }
-    float2 sums[kOwn / 2] = {};
-    receive_sums(table_.qkv_sums + column / 2, table_.qkv.rows / 2, 1, table_.qkv.slots, number_, sums);
+    float2 sums[1][kOwn / 2] = {};
+    const DecodeMatmul& qkv = table_.matmuls[kQkv];
+    receive_sums<2>(qkv.sums, {static_cast<uint32_t>(column) / 2}, static_cast<uint32_t>(qkv.rows) / 2,
+                    qkv.slots, number_, sums);
     float x[kOwn];
 #pragma unroll
-    for (int i = 0; i < kOwn; ++i) x[i] = (i % 2 == 0 ? sums[i / 2].x : sums[i / 2].y) + bias[i];
+    for (int i = 0; i < kOwn; ++i) x[i] = (i % 2 == 0 ? sums[0][i / 2].x : sums[0][i / 2].y) + bias[i];
     if (weights != nullptr) {
       float squares = 0.0f;
 #pragma unroll
       for (int i = 0; i < kOwn; ++i) squares += x[i] * x[i];
-      const float scale = 1.0f / sqrtf(lanes_sum(squares) / kHeadDim + table_.qk_eps);
+      const float scale = rsqrtf(lanes_sum(squares) / kHeadDim + table_.qk_eps);
 #pragma unroll
       for (int i = 0; i < kOwn; ++i) x[i] = x[i] * scale * norm[i];
     }
@@ -153,9 +171,11 @@ class DecodeAttention {
       }
       return;
     }
-    __half* const cache = token_.slot >= 0 ? (is_key ? layer_.keys : layer_.values) +
-                                                 cache_offset(token_.slot, u.kv_head) + first
-                                           : nullptr;
+    const int32_t within = token_.slot & ((1 << table_.block_shift) - 1);
+    __half* const cache = token_.slot >= 0
+                              ? (is_key ? layer_.keys : layer_.values) +
+                                    cache_offset(token_.slot >> table_.block_shift, within, u.kv_head) + first
+                              : nullptr;
 #pragma unroll
     for (int i = 0; i < kOwn; i += 2) {
       const uint32_t pair = half2_bits(__halves2half2(half_saturated(x[i]), half_saturated(x[i + 1])));
@@ -177,19 +197,23 @@ class DecodeAttention {
     }
   }
 
-  __device__ __forceinline__ int64_t cache_offset(int32_t slot, int32_t head) const {
-    const int32_t block = slot / table_.block_size, within = slot - block * table_.block_size;
-    return ((int64_t{block} * table_.attention.num_kv_heads + head) * table_.block_size + within) * kHeadDim;
+  __device__ __forceinline__ int64_t cache_offset(int32_t block, int32_t within, int32_t head) const {
+    return (((int64_t{block} * table_.attention.num_kv_heads + head) << table_.block_shift) + within) *
+           kHeadDim;
+  }
+  // Where keys key .. key + 15 of a unit begin in the cache; 0 where it has none.
+  __device__ __forceinline__ int64_t tile_offset(const AttentionUnit& u, int32_t key) const {
+    if (key >= u.end) return 0;
+    const int32_t within = key & ((1 << table_.block_shift) - 1);
+    return cache_offset(__ldg(token_.blocks + (key >> table_.block_shift)), within, u.kv_head);
   }
 
   // Keys key .. key + 15 of the split and their values, as far as it goes: rows beyond may hold anything, NaN
   // too.
-  __device__ __forceinline__ void load_tile(const AttentionUnit& u, int32_t key) {
+  __device__ __forceinline__ void load_tile(const AttentionUnit& u, int32_t key, int64_t at) {
     const int lane = lane_index(), g = lane / 4, c = lane % 4;
     const int32_t visible = u.end - key;
     if (visible <= 0) return;
-    const int32_t block = __ldg(token_.blocks + key / table_.block_size);
-    const int64_t at = cache_offset(block * table_.block_size + key % table_.block_size, u.kv_head);
 #pragma unroll
     for (int n = 0; n < 2; ++n)
 #pragma unroll
@@ -234,7 +258,7 @@ class DecodeAttention {
   // This warp's tiles of the split; the first is in registers.
   __device__ __forceinline__ void attend_keys(const AttentionUnit& u) {
     const int lane = lane_index(), g = lane / 4, c = lane % 4, warp = warp_index();
-    float out[kHeadDim / 8][4] = {};
+    float out[kHeadDim / 8][2] = {};
     float maximum = -INFINITY, sum = 0.0f;
 #pragma unroll 1
     for (int32_t key = u.begin + warp * kTileKeys; key < u.end;) {
@@ -253,10 +277,6 @@ class DecodeAttention {
       const float keep = exp2_fast(maximum - top);
       maximum = top;
       sum *= keep;
-#pragma unroll
-      for (int n = 0; n < kHeadDim / 8; ++n)
-#pragma unroll
-        for (int i = 0; i < 4; ++i) out[n][i] *= keep;
       uint32_t p[4];
 #pragma unroll
       for (int n = 0; n < 2; ++n) {
@@ -264,9 +284,9 @@ class DecodeAttention {
         sum += x + y;
         split(x, y, p[2 * n], p[2 * n + 1]);
       }
-      add_values(p, out);
+      add_values(p, keep, out);
       key += kKeyWarps * kTileKeys;
-      load_tile(u, key);
+      load_tile(u, key, tile_offset(u, key));
     }
     sum = lanes_sum<4>(sum);
     if (c == 0) memory_.sums[warp][g] = make_float2(maximum, sum);
@@ -274,9 +294,8 @@ class DecodeAttention {
     for (int b = 0; b < kBlocks; ++b)
 #pragma unroll
       for (int j = 0; j < 8; ++j) {
-        const float(&o)[4] = out[8 * b + j];
         float* const to = memory_.out[warp][g] + 64 * b + 16 * c + j;
-        to[0] = o[0] + o[2], to[8] = o[1] + o[3];
+        to[0] = out[8 * b + j][0], to[8] = out[8 * b + j][1];
       }
   }
 
@@ -303,7 +322,10 @@ class DecodeAttention {
     }
   }
 
-  __device__ __forceinline__ void add_values(const uint32_t (&p)[4], float (&out)[kHeadDim / 8][4]) const {
+  // out = keep * out + p v. High and low planes meet here: as sums of their own they would take twice the
+  // registers.
+  __device__ __forceinline__ void add_values(const uint32_t (&p)[4], float keep,
+                                             float (&out)[kHeadDim / 8][2]) const {
 #pragma unroll
     for (int b = 0; b < kBlocks; ++b) {
 #pragma unroll
@@ -313,8 +335,11 @@ class DecodeAttention {
           return j / 2 == 0 ? x.x : j / 2 == 1 ? x.y : j / 2 == 2 ? x.z : x.w;
         };
         const uint32_t select = j % 2 == 0 ? 0x5410u : 0x7632u;
-        mma_f16(out[8 * b + j], p,
-                {__byte_perm(word(0), word(1), select), __byte_perm(word(2), word(3), select)});
+        float product[4] = {};
+        mma_f16(product, p, {__byte_perm(word(0), word(1), select), __byte_perm(word(2), word(3), select)});
+#pragma unroll
+        for (int i = 0; i < 2; ++i)
+          out[8 * b + j][i] = fmaf(out[8 * b + j][i], keep, product[i] + product[i + 2]);
       }
     }
   }

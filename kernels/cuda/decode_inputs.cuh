@@ -1,137 +1,133 @@
-// The input row of a phase: every CTA makes it for itself from what other CTAs send, as two FP16 planes in
-// shared memory. Loops are rolled on purpose: a phase of a small model is over before long code has been
-// fetched.
+// Where the values of a phase's input row come from: sources of fill() (decode_row.cuh).
 #pragma once
 #include "kernels/cuda/decode_line.cuh"
-#include "kernels/cuda/decode_stream.cuh"
-#include "kernels/cuda/row_math.cuh"
+#include "kernels/cuda/decode_row.cuh"
 
 namespace qwend::cuda::decode {
 
-struct InputMemory {
-  __half* planes;  // high, then low: [2][stride]
-  int32_t stride;
-  __half* totals;   // [256 columns][kTotalsOfStretch]
-  float* scale;     // what sums are multiplied by
-  float2* reduced;  // [kWarps]
-  float* staged;    // values on the way
+// Not to be put off by the compiler: what it fetches is wanted right after a wait.
+__device__ __forceinline__ float load_early(const float* p) {
+  float v;
+  asm volatile("ld.global.nc.f32 %0, [%1];" : "=f"(v) : "l"(p));
+  return v;
+}
+__device__ __forceinline__ float4 load_early4(const float* p) {
+  float4 v;
+  asm volatile("ld.global.nc.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+               : "l"(p));
+  return v;
+}
+
+// x += sums of a product; the row is x * norm, which its product's sums make RMSNorm when they are multiplied
+// by 1 / sqrt(mean of squares + eps).
+struct NormSource {
+  float* x;  // [width], shared memory; each thread keeps its columns
+  const float* norm;
+  uint32_t width;
+  const DecodeLine* sums;  // nullptr: none yet
+  uint32_t stride;
+  int32_t slots;
+  uint32_t number;
+
+  __device__ __forceinline__ float4 load(uint32_t column, float& squares) const {
+    if (column >= width) return make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    const float4 w = load_early4(norm + column);
+    float2 v[1][2] = {};
+    if (sums != nullptr) receive_sums<4>(sums, {column / 2}, stride, slots, number, v);
+    auto* const own = reinterpret_cast<float4*>(x + column);
+    const float4 before = *own;
+    const float4 now = {before.x + v[0][0].x, before.y + v[0][0].y, before.z + v[0][1].x,
+                        before.w + v[0][1].y};
+    *own = now;
+    squares = now.x * now.x + now.y * now.y + now.z * now.z + now.w * now.w;
+    return {now.x * w.x, now.y * w.y, now.z * w.z, now.w * w.w};
+  }
 };
 
-// Columns first .. last, four to a thread in turn; a warp's threads stay together.
-template <class Body>
-__device__ __forceinline__ void for_columns(int32_t first, int32_t last, const Body& body) {
-#pragma unroll 1
-  for (int32_t warp = first + 4 * kWarp * warp_index(); warp < last; warp += 4 * kThreads) {
-    const int32_t column = warp + 4 * lane_index();
-    body(column, column < last);
+// silu(gate) * up.
+struct HiddenSource {
+  const DecodeLine* sums;
+  uint32_t width, stride;
+  int32_t slots;
+  uint32_t number;
+
+  __device__ __forceinline__ float4 load(uint32_t column, float&) const {
+    if (column >= width) return make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    float2 v[2][2] = {};
+    receive_sums<2>(sums, {column / 2, (column + width) / 2}, stride, slots, number, v);
+    const float2 *const gate = v[0], *const up = v[1];
+    return {silu(gate[0].x) * up[0].x, silu(gate[0].y) * up[0].y, silu(gate[1].x) * up[1].x,
+            silu(gate[1].y) * up[1].y};
   }
-}
+};
 
-// Fills the planes with columns begin .. end of load(column, squares): all of first .. last are loaded, and
-// `squares` takes what finish(squares) needs, the factor that sums get.
-template <class Load, class Finish>
-__device__ __forceinline__ void fill_planes(const InputMemory& memory, int32_t first, int32_t last,
-                                            int32_t begin, int32_t end, const Load& load,
-                                            const Finish& finish) {
-  float squares = 0.0f;
-  uint32_t largest = 0;
-  for_columns(first, last, [&](int32_t column, bool there) {
-    if (!there) return;
-    const float4 v = load(column, squares);
-    largest = max(largest, magnitude_bits(v));
-    *reinterpret_cast<float4*>(memory.staged + column - first) = v;  // read back by the same thread
-  });
-  squares = lanes_sum(squares);
-  largest = __reduce_max_sync(kAllLanes, largest);
-  if (lane_index() == 0) memory.reduced[warp_index()] = make_float2(squares, __uint_as_float(largest));
-  __syncthreads();
-  squares = 0.0f, largest = 0;
-#pragma unroll
-  for (int w = 0; w < kWarps; ++w) {
-    const float2 r = memory.reduced[w];
-    squares += r.x;
-    largest = max(largest, __float_as_uint(r.y));
-  }
-  const float scale = row_scale(__uint_as_float(largest)), inverse = 1.0f / scale;
-  if (threadIdx.x == 0) *memory.scale = scale * finish(squares);
-  for_columns(first, last, [&](int32_t column, bool there) {
-    float4 x = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    if (there) x = *reinterpret_cast<const float4*>(memory.staged + column - first);
-    // Eight lanes hold 32 columns: stretches begin at multiples of 64.
-    const float total = lanes_sum<8>(((x.x + x.y) + (x.z + x.w)) * inverse);
-    if (!there || column < begin || column >= end) return;
-    const int32_t at = column - begin;
-    const uint2 high = to_half4(x, inverse);
-    *reinterpret_cast<uint2*>(memory.planes + at) = high;
-    *reinterpret_cast<uint2*>(memory.planes + memory.stride + at) = rest_half4(x, inverse, high);
-    if (lane_index() % 8 == 0) {
-      const SplitHalf parts = split_half(total);
-      __half* const totals = memory.totals + at / 256 * kTotalsOfStretch + at / 32 % 8;
-      totals[0] = parts.high, totals[8] = parts.low;
-    }
-  });
-  __syncthreads();
-}
-
-// Four columns' sums of a product.
-__device__ __forceinline__ float4 receive4(const DecodeLine* sums, const DecodeMatmul& m, int32_t column,
-                                           uint32_t layer) {
-  float2 v[2] = {};
-  receive_sums(sums + column / 2, m.rows / 2, 1, m.slots, layer, v);
-  return {v[0].x, v[0].y, v[1].x, v[1].y};
-}
-
-// Four columns of silu(gate) * up.
-__device__ __forceinline__ float4 receive_swiglu4(const DecodeTable& table, int32_t column, uint32_t layer) {
-  const DecodeMatmul& m = table.gate_up;
-  float2 v[4] = {};
-  receive_sums(table.gate_up_sums + column / 2, m.rows / 2, table.ffn / 2, m.slots, layer, v);
-  return {silu(v[0].x) * v[2].x, silu(v[0].y) * v[2].y, silu(v[1].x) * v[3].x, silu(v[1].y) * v[3].y};
-}
-
-// Columns column .. + 3 of the attention's output: its splits joined, as their maxima weigh them.
+// The attention's output: its splits joined, as their maxima weigh them. The two halves of a warp take every
+// other split of the same columns.
 template <int kHeadDim>
-__device__ __forceinline__ float4 join_splits4(const DecodeTable& table, int32_t splits, int32_t column,
-                                               uint32_t layer) {
-  constexpr int kBatch = kHeadDim <= 64 ? 8 : 4;  // registers
-  constexpr int32_t head_dim = kHeadDim;
-  const int32_t head = column / head_dim;
-  const DecodeLine* sums = table.split_sums + head * table.max_splits;
-  const DecodeLine* outs =
-      table.split_out + (int64_t{head} * table.max_splits * head_dim + column % head_dim) / 2;
-  float4 out = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-  float maximum = -INFINITY, sum = 0.0f;
+struct JoinedSource {
+  const DecodeTable& table;
+  int32_t splits;
+  uint32_t number;
+
+  // Columns column .. + 3, the same in lanes l and l + 16; all lanes.
+  __device__ __forceinline__ float4 load(uint32_t column) const {
+    constexpr int kBatch = 4;  // registers
+    constexpr uint32_t kLines = kHeadDim / 2;
+    const uint32_t head = column / kHeadDim, row = head * static_cast<uint32_t>(table.max_splits);
+    const DecodeLine* const sums = table.split_sums + row;
+    const DecodeLine* const outs = table.split_out + (row * kLines + column % kHeadDim / 2);
+    float4 out = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    float maximum = -INFINITY, sum = 0.0f;
 #pragma unroll 1
-  for (int32_t left = splits; left > 0; left -= kBatch, sums += kBatch, outs += kBatch * head_dim / 2) {
-    Seen part[kBatch], low[kBatch], high[kBatch];
-    bool there;
-    do {
-      there = true;
+    for (int32_t first = lane_index() / 16; first < splits; first += 2 * kBatch) {
+      const DecodeLine *part_at[kBatch], *out_at[kBatch];
+#pragma unroll
+      for (int b = 0; b < kBatch; ++b) {  // past the end: its first one again
+        const auto s = static_cast<uint32_t>(first + 2 * b < splits ? first + 2 * b : first);
+        part_at[b] = sums + s, out_at[b] = outs + s * kLines;
+      }
+      Seen part[kBatch] = {}, low[kBatch] = {}, high[kBatch] = {};
+      bool there;
+      do {
+        there = true;
+#pragma unroll
+        for (int b = 0; b < kBatch; ++b) {
+          if (!part[b].of(number)) part[b] = look(part_at[b]);
+          if (!low[b].of(number)) low[b] = look(out_at[b]);
+          if (!high[b].of(number)) high[b] = look(out_at[b] + 1);
+        }
+#pragma unroll
+        for (int b = 0; b < kBatch; ++b)
+          there &= part[b].of(number) && low[b].of(number) && high[b].of(number);
+      } while (!there);
+      float top = maximum;
+#pragma unroll
+      for (int b = 0; b < kBatch; ++b) top = fmaxf(top, part[b].values().x);
+      weigh(exp2_fast(maximum - top), out, sum);
+      maximum = top;
 #pragma unroll
       for (int b = 0; b < kBatch; ++b) {
-        const int32_t s = min(b, left - 1);  // past the end: the last one again
-        part[b] = look(sums + s), low[b] = look(outs + s * head_dim / 2),
-        high[b] = look(outs + s * head_dim / 2 + 1);
+        const float weight = first + 2 * b < splits ? exp2_fast(part[b].values().x - top) : 0.0f;
+        const float2 x = low[b].values(), y = high[b].values();
+        sum += part[b].values().y * weight;
+        out.x += x.x * weight, out.y += x.y * weight, out.z += y.x * weight, out.w += y.y * weight;
       }
-#pragma unroll
-      for (int b = 0; b < kBatch; ++b) there &= part[b].of(layer) && low[b].of(layer) && high[b].of(layer);
-    } while (!there);
-    float top = maximum;
-#pragma unroll
-    for (int b = 0; b < kBatch; ++b) top = fmaxf(top, part[b].values().x);
-    const float keep = exp2_fast(maximum - top);
-    maximum = top;
-    sum *= keep, out.x *= keep, out.y *= keep, out.z *= keep, out.w *= keep;
-#pragma unroll
-    for (int b = 0; b < kBatch; ++b) {
-      const float weight = b < left ? exp2_fast(part[b].values().x - top) : 0.0f;
-      sum += part[b].values().y * weight;
-      out.x += low[b].values().x * weight, out.y += low[b].values().y * weight;
-      out.z += high[b].values().x * weight, out.w += high[b].values().y * weight;
     }
+    __syncwarp();
+    // With one split the second half has none: its weight is 0.
+    const float top = fmaxf(maximum, __shfl_xor_sync(kAllLanes, maximum, 16));
+    weigh(exp2_fast(maximum - top), out, sum);
+    for (float* const v : {&out.x, &out.y, &out.z, &out.w, &sum}) *v += __shfl_xor_sync(kAllLanes, *v, 16);
+    weigh(__fdividef(1.0f, sum), out, sum);
+    return out;
   }
-  const float inverse = 1.0f / sum;
-  return {out.x * inverse, out.y * inverse, out.z * inverse, out.w * inverse};
-}
+
+ private:
+  __device__ __forceinline__ static void weigh(float weight, float4& out, float& sum) {
+    out.x *= weight, out.y *= weight, out.z *= weight, out.w *= weight;
+    sum *= weight;
+  }
+};
 
 }  // namespace qwend::cuda::decode

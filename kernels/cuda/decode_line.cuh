@@ -31,44 +31,38 @@ __device__ __forceinline__ Seen look(const DecodeLine* line) {
   return seen;
 }
 
-// sums[j] += lines[s * stride + j] for slots s = 0 .. kSlots: asked for together, and again until all are
-// there. The second half of the lines lies `apart` from the first.
-template <int kSlots, int kLines>
-__device__ __forceinline__ void receive_slots(const DecodeLine* lines, int64_t stride, int64_t apart,
-                                              uint32_t layer, float2 (&sums)[kLines]) {
-  constexpr int kHalf = (kLines + 1) / 2;
-  Seen seen[kSlots][kLines];
-  bool there;
-  do {
-    there = true;
-#pragma unroll
-    for (int s = 0; s < kSlots; ++s)
-#pragma unroll
-      for (int j = 0; j < kLines; ++j)
-        seen[s][j] = look(lines + s * stride + (j < kHalf ? j : apart + j - kHalf));
-#pragma unroll
-    for (int s = 0; s < kSlots; ++s)
-#pragma unroll
-      for (int j = 0; j < kLines; ++j) there &= seen[s][j].of(layer);
-  } while (!there);
-#pragma unroll
-  for (int s = 0; s < kSlots; ++s)
-#pragma unroll
-    for (int j = 0; j < kLines; ++j) {
-      const float2 v = seen[s][j].values();
-      sums[j].x += v.x, sums[j].y += v.y;
-    }
-}
-// The same for any number of slots, in order.
-template <int kLines>
-__device__ __forceinline__ void receive_sums(const DecodeLine* lines, int64_t stride, int64_t apart,
-                                             int32_t slots, uint32_t layer, float2 (&sums)[kLines]) {
-  constexpr int kBatch = kLines > 2 ? 2 : 4;  // registers
+// Adds up lines over slots: sums[r][j] += lines[at[r] + j + s * stride] for slots s, in order; runs of
+// kLength neighbours. As many slots are asked for together as registers hold. What is missing is asked for
+// again, and nothing else: all that CTAs read of a wide row is more than L2 gives in the time that one line
+// takes.
+template <int kBatch, int kRuns, int kLength>
+__device__ __forceinline__ void receive_sums(const DecodeLine* lines, const uint32_t (&at)[kRuns],
+                                             uint32_t stride, int32_t slots, uint32_t layer,
+                                             float2 (&sums)[kRuns][kLength]) {
+  constexpr int kLines = kBatch * kRuns * kLength;
 #pragma unroll 1
-  for (; slots >= kBatch; slots -= kBatch, lines += kBatch * stride)
-    receive_slots<kBatch>(lines, stride, apart, layer, sums);
-  if (kBatch > 2 && slots >= 2) receive_slots<2>(lines, stride, apart, layer, sums), lines += 2 * stride;
-  if (slots % 2 != 0) receive_slots<1>(lines, stride, apart, layer, sums);
+  for (; slots > 0; slots -= kBatch, lines += kBatch * stride) {
+    Seen seen[kLines] = {};
+    bool there;
+    do {
+      there = true;
+#pragma unroll
+      for (int i = 0; i < kLines; ++i) {
+        const int slot = i / kLength / kRuns;
+        const uint32_t line = at[i / kLength % kRuns] + static_cast<uint32_t>(slot) * stride + i % kLength;
+        if (slot < slots && !seen[i].of(layer)) seen[i] = look(lines + line);
+      }
+#pragma unroll
+      for (int i = 0; i < kLines; ++i) there &= i / kLength / kRuns >= slots || seen[i].of(layer);
+    } while (!there);
+#pragma unroll
+    for (int i = 0; i < kLines; ++i) {
+      if (i / kLength / kRuns >= slots) continue;
+      const float2 v = seen[i].values();
+      float2& sum = sums[i / kLength % kRuns][i % kLength];
+      sum.x += v.x, sum.y += v.y;
+    }
+  }
 }
 
 }  // namespace qwend::cuda::decode

@@ -5,13 +5,13 @@
 namespace qwend::cuda {
 
 void DecodePath::allocated(const KvCacheSpec& cache) {
-  half_cache_ = cache.dtype == KvDType::F16;
+  cache_served_ = DecodeProgram::serves(cache);
   program_.reset();
 }
 
 DecodePath::Plan DecodePath::plan(uint64_t program, int32_t rows) {
   noting_ = false;
-  if (program == 0 || rows != 1 || !matrices_served_ || !half_cache_) return Plan::Ops;
+  if (program == 0 || rows != 1 || !matrices_served_ || !cache_served_) return Plan::Ops;
   if (program_ != nullptr && program_->complete()) {
     return program_id_ == program && program_->fits() ? Plan::Launch : Plan::Ops;
   }

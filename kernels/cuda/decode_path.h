@@ -41,7 +41,7 @@ class DecodePath {
  private:
   DecodeProgram& note();
 
-  bool matrices_served_ = true, half_cache_ = false, noting_ = false;
+  bool matrices_served_ = true, cache_served_ = false, noting_ = false;
   bool attention_noted_ = false;  // of the layer that is being noted: its next residual product is the FFN's
   uint64_t program_id_ = 0;
   std::unique_ptr<DecodeProgram> program_;

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "kernels/check.h"
@@ -27,11 +28,12 @@ int32_t column_groups(int32_t cols, int32_t row_tiles, bool share_columns, int32
   return least;
 }
 
-// Whether CTAs take whole row tiles: where that costs at most 10% of balance, or each has one at most.
-bool whole_row_tiles(int32_t row_tiles, int32_t ctas, bool a_share_for_all) {
-  if (row_tiles < ctas) return !a_share_for_all;
+// Whether CTAs take whole row tiles: where that costs little balance, or each has one at most. More of it may
+// be lost where all CTAs read the sums: those of shared row tiles are twice as many (7B: 115 KB a CTA).
+bool whole_row_tiles(int32_t row_tiles, int32_t ctas, DecodeKind kind) {
+  if (row_tiles < ctas) return kind != kGateUp;  // of which all must have a share
   const int32_t most = (row_tiles + ctas - 1) / ctas;
-  return most * ctas * 100 <= row_tiles * 110;
+  return most * ctas * 100 <= row_tiles * (kind == kAttnOutput || kind == kDown ? 120 : 110);
 }
 
 template <class T>
@@ -59,21 +61,19 @@ bool DecodeProgram::serves(const AttentionShape& shape, const RopeTable& rope) {
          shape.num_heads / shape.num_kv_heads <= 8 && rope.rotary_dim == shape.head_dim;
 }
 
-DecodeProgram::DecodeProgram() = default;
-
-DecodeMatmul& DecodeProgram::matmul(size_t kind) {
-  DecodeMatmul* const all[] = {&table_.qkv, &table_.attn_output, &table_.gate_up, &table_.down,
-                               &table_.output};
-  return *all[kind];
+bool DecodeProgram::serves(const KvCacheSpec& cache) {
+  return cache.dtype == KvDType::F16 && std::has_single_bit(static_cast<uint32_t>(cache.block_size));
 }
 
-int32_t DecodeProgram::shape_of(const WeightPart& part, Kind kind) {
+DecodeProgram::DecodeProgram() = default;
+
+int32_t DecodeProgram::shape_of(const WeightPart& part, DecodeKind kind) {
   DecodeShape s{};
   s.dtype = part.dtype;
   s.kind = kind;
   s.row_tiles = static_cast<int32_t>(part.row_tiles());
-  s.col_blocks = matmul(kind).col_blocks;
-  s.whole_rows = kind == kOutput || whole_row_tiles(s.row_tiles, ctas_ / s.col_blocks, kind == kGateUp);
+  s.col_blocks = table_.matmuls[kind].col_blocks;
+  s.whole_rows = kind == kOutput || whole_row_tiles(s.row_tiles, ctas_ / s.col_blocks, kind);
   s.first_row = static_cast<int32_t>(part.first_row);
   if (part.dtype == DType::F16) {
     s.pitch = static_cast<int32_t>(padded_width(part.cols) * 2);
@@ -85,14 +85,15 @@ int32_t DecodeProgram::shape_of(const WeightPart& part, Kind kind) {
     s.super_bytes = static_cast<int32_t>(kTileRows * super_bytes(part.dtype));
     s.super_row_bytes = static_cast<int32_t>(part.cols / 256) * s.super_bytes;
   }
-  CHECK(s.tile_bytes <= kMaxDecodeTileBytes);
+  s.unit_tiles = decode_unit_tiles(s.dtype, s.tile_bytes);
+  CHECK(s.unit_tiles * s.tile_bytes <= kMaxDecodeUnitBytes);
   const auto known = std::ranges::find_if(shapes_, [&](const DecodeShape& k) { return same(k, s); });
   if (known != shapes_.end()) return static_cast<int32_t>(known - shapes_.begin());
   shapes_.push_back(s);
   return static_cast<int32_t>(shapes_.size()) - 1;
 }
 
-void DecodeProgram::note(const CudaMatrix& w, Kind kind) {
+void DecodeProgram::note(const CudaMatrix& w, DecodeKind kind) {
   CHECK(serves(w) && !complete_);
   noted_.push_back({&w, kind});
 }
@@ -108,8 +109,8 @@ int32_t DecodeProgram::smallest_gate_up() const {
   return static_cast<int32_t>(least);
 }
 
-uint8_t DecodeProgram::cut(const CudaMatrix& w, Kind kind) {
-  DecodeMatmul& m = matmul(kind);
+void DecodeProgram::cut(const CudaMatrix& w, DecodeKind kind) {
+  DecodeMatmul& m = table_.matmuls[kind];
   m.cols = static_cast<int32_t>(padded_width(w.cols()));
   m.rows = static_cast<int32_t>(w.rows());
   m.col_blocks = column_groups(m.cols, m.rows / kTileRows, kind == kAttnOutput || kind == kDown, ctas_);
@@ -127,7 +128,6 @@ uint8_t DecodeProgram::cut(const CudaMatrix& w, Kind kind) {
     }
   }
   m.slots = std::max(m.slots, slots * m.col_blocks);
-  return static_cast<uint8_t>(w.parts().size());
 }
 
 void DecodeProgram::attn_input(const AttnInput& op) {
@@ -137,7 +137,7 @@ void DecodeProgram::attn_input(const AttnInput& op) {
   note(op.qkv, kQkv);
   table_.attn_eps = op.eps, table_.qk_eps = op.shape.norm_eps;
   table_.width = static_cast<int32_t>(op.qkv.cols());
-  table_.attention = op.shape, table_.block_size = op.kv.block_size;
+  table_.attention = op.shape, table_.block_shift = std::countr_zero(static_cast<uint32_t>(op.kv.block_size));
   layers_.push_back(layer);
 }
 
@@ -159,9 +159,9 @@ void DecodeProgram::logits(const float* norm, float eps, const CudaMatrix& w) {
 
 void DecodeProgram::measure_shared() {
   for (const DecodeShape& s : shapes_) {
-    const int32_t tile = s.dtype == DType::F16 ? 1024 : s.tile_bytes;
-    const int32_t unit = kDecodeUnitTiles * tile + s.super_bytes;
-    table_.slot_bytes = std::max(table_.slot_bytes, (unit + 127) / 128 * 128);
+    const int32_t bytes = s.unit_tiles * (s.dtype == DType::F16 ? 1024 : s.tile_bytes) +
+                          (s.super_bytes != 0 ? kDecodeSuperArea : 0);
+    table_.slot_bytes = std::max(table_.slot_bytes, (bytes + 127) / 128 * 128);
   }
   // Results of a CTA: of each part its row tiles, and one a warp that begins within one.
   const auto records_of = [&](const DecodeShape& s) {
@@ -184,8 +184,10 @@ void DecodeProgram::measure_shared() {
     for (const uint8_t num_products : layer.num_products) take(num_products);
   }
   take(table_.num_output_products);
-  for (size_t kind = 0; kind <= kOutput; ++kind)
-    table_.max_block_cols = std::max(table_.max_block_cols, decode_block_cols(matmul(kind)));
+  for (const DecodeShape& s : shapes_) {
+    int32_t& cols = s.dtype == DType::F16 ? table_.half_cols : table_.byte_cols;
+    cols = std::max(cols, decode_block_cols(table_.matmuls[s.kind]));
+  }
 }
 
 void DecodeProgram::finish() {
@@ -193,24 +195,29 @@ void DecodeProgram::finish() {
   ctas_ = std::min(multiprocessor_count(), smallest_gate_up());
   size_t layer = 0;
   for (const Noted& n : noted_) {
-    const uint8_t parts = cut(*n.matrix, n.kind);
+    cut(*n.matrix, n.kind);
+    uint8_t parts = kRowNothing;
+    for (const WeightPart& part : n.matrix->parts()) {
+      parts |= part.dtype == DType::F16 ? kRowHalves : kRowBytes;
+      formats_ |= 1u << static_cast<uint32_t>(part.dtype);
+    }
+    const auto num_products = static_cast<uint8_t>(n.matrix->parts().size());
     if (n.kind == kOutput) {
-      table_.num_output_products = parts;
+      table_.num_output_products = num_products, table_.output_row_parts = parts;
     } else {
-      layers_[layer].num_products[n.kind] = parts;
+      layers_[layer].num_products[n.kind] = num_products, layers_[layer].row_parts[n.kind] = parts;
       layer += n.kind == kDown;
     }
   }
-  for (DecodeShape& s : shapes_) s.slots_a_group = matmul(s.kind).slots / matmul(s.kind).col_blocks;
+  for (DecodeShape& s : shapes_)
+    s.slots_a_group = table_.matmuls[s.kind].slots / table_.matmuls[s.kind].col_blocks;
   measure_shared();
-  const auto lines = [&](size_t kind) {
-    const DecodeMatmul& m = matmul(kind);
+  for (size_t kind = 0; kind < kOutput; ++kind) {
+    DecodeMatmul& m = table_.matmuls[kind];
     sums_[kind] =
         DeviceBuffer<DecodeLine>::zeroed(static_cast<size_t>(m.slots) * static_cast<size_t>(m.rows / 2));
-    return sums_[kind].data();
-  };
-  table_.qkv_sums = lines(kQkv), table_.attn_output_sums = lines(kAttnOutput);
-  table_.gate_up_sums = lines(kGateUp), table_.down_sums = lines(kDown);
+    m.sums = sums_[kind].data();
+  }
   const AttentionShape& heads = table_.attention;
   table_.max_splits = SplitPlan::of(heads.num_kv_heads).max_splits;
   const auto splits = static_cast<size_t>(heads.num_heads * table_.max_splits);
@@ -234,7 +241,7 @@ void DecodeProgram::finish() {
 
 void DecodeProgram::launch(const DeviceStep& step, const float2* rope, float* logits, cudaStream_t stream) {
   CHECK(complete_ && fits_ && step.num_tokens == 1 && step.max_seq_tokens == 1);
-  decode::launch({table_, step, rope, logits, layers_run_, ctas_, stream});
+  decode::launch({table_, formats_, step, rope, logits, layers_run_, ctas_, stream});
   layers_run_ += static_cast<uint32_t>(table_.num_layers);
 }
 

@@ -31,14 +31,23 @@
 namespace qwend::cuda {
 
 inline constexpr int kDecodeWarps = 12;
-inline constexpr int kDecodeUnitTiles = 4;        // what a warp takes at once: 256 columns of a block format
+inline constexpr int kDecodeSuperTiles = 4;       // that share super-scales
+inline constexpr int kDecodeSuperArea = 128;      // bytes of a unit's super-scales, before its tiles
 inline constexpr int kMaxDecodeTileBytes = 1088;  // Q8_0's, with its scales
+inline constexpr int kMaxDecodeUnitBytes =
+    4 * kMaxDecodeTileBytes > 8 * 640 ? 4 * kMaxDecodeTileBytes : 8 * 640;
+
+// Matrices of a kind, one a layer.
+enum DecodeKind : uint8_t { kQkv, kAttnOutput, kGateUp, kDown, kOutput, kDecodeKinds };
+
+// What products read of their input row (decode_row.cuh): block formats bytes, FP16 halves.
+enum DecodeRowParts : uint8_t { kRowNothing = 0, kRowBytes = 1, kRowHalves = 2 };
 
 // How one part of a matrix is cut up; shared by all layers whose part looks the same. A tile is 16 rows x 64
 // columns of a block format, 16 x 32 of FP16.
 struct DecodeShape {
   DType dtype;
-  uint8_t kind;              // of matrix: those of one kind share their sums
+  DecodeKind kind;
   bool whole_rows;           // a CTA's share begins and ends with whole row tiles
   int32_t row_tiles, tiles;  // tiles: of a row tile
   int32_t col_blocks;        // groups of CTAs that take a stretch of columns each
@@ -47,20 +56,20 @@ struct DecodeShape {
   int32_t pitch;            // FP16: bytes of a row; block formats: 0
   int32_t super_bytes;      // of WeightPart::supers, of a row tile and 256 columns
   int32_t super_row_bytes;  // of a row tile
+  int32_t unit_tiles;       // what a warp takes at once, at most: 4 or 8
   int32_t slots_a_group;    // DecodeMatmul::slots of its matrix, of one group
 };
+
+// Tiles of a unit. Small tiles go by eight: with four of Q4_K asking for a unit and going on to the next were
+// half of a warp's instructions.
+__host__ __device__ constexpr int32_t decode_unit_tiles(DType dtype, int32_t tile_bytes) {
+  return dtype != DType::F16 && tile_bytes <= 640 ? 8 : 4;
+}
 
 struct DecodeProduct {
   const std::byte* data;
   const std::byte* supers;
   int32_t shape;  // index
-};
-
-// A kind of matrix, of all layers. Sums go to lines[slot][rows / 2], slots to be added up by the reader;
-// those that no CTA needs for a row tile are written as zeros.
-struct DecodeMatmul {
-  int32_t cols;  // padded to 64
-  int32_t rows, slots, col_blocks;
 };
 
 // Two values and, twice, the number of the layer that they belong to: each half is written and read at once.
@@ -71,6 +80,14 @@ struct alignas(16) DecodeLine {
   uint32_t layer_of_b;
 };
 
+// What those of a kind share. Sums go to sums[slot][rows / 2], slots to be added up by the reader; those that
+// no CTA needs for a row tile are written as zeros. kOutput: no sums, the logits themselves.
+struct DecodeMatmul {
+  int32_t cols;  // padded to 64
+  int32_t rows, slots, col_blocks;
+  DecodeLine* sums;
+};
+
 struct DecodeLayer {
   const float* attn_norm;
   const float* ffn_norm;
@@ -79,7 +96,8 @@ struct DecodeLayer {
   const float* k_norm;
   __half* keys;
   __half* values;
-  uint8_t num_products[4];  // of Q, K and V; attention output; gate and up; down
+  // By DecodeKind: parts of the matrix, and what they read of the input row (decode_row.cuh).
+  uint8_t num_products[kOutput], row_parts[kOutput];
 };
 
 // What the kernel is given; device pointers.
@@ -88,23 +106,21 @@ struct DecodeTable {
   const DecodeShape* shapes;
   const DecodeLayer* layers;
   int32_t num_products, num_shapes, num_layers, num_output_products;
-  DecodeMatmul qkv, attn_output, gate_up, down, output;  // of every layer
+  uint8_t output_row_parts;
+  DecodeMatmul matmuls[kDecodeKinds];
   const float* output_norm;
   float attn_eps, ffn_eps, output_eps, qk_eps;
   int32_t width, ffn;  // of x and h
   AttentionShape attention;
-  int32_t block_size;
+  int32_t block_shift;     // log2 of the cache's block size
   float query_scale;       // log2(e) / sqrt(hd)
   int32_t max_splits;      // SplitPlan
   const float* embedding;  // [width] that the step begins with
-  DecodeLine* qkv_sums;
-  DecodeLine* attn_output_sums;
-  DecodeLine* gate_up_sums;
-  DecodeLine* down_sums;
   DecodeLine* split_out;   // [H, max_splits, hd / 2]
   DecodeLine* split_sums;  // [H, max_splits] (maximum, sum)
-  // Sizes in shared memory: bytes of the largest unit, results of row tiles in a CTA, input columns of a CTA.
-  int32_t slot_bytes, max_records, max_block_cols;
+  // Sizes in shared memory: bytes of the largest unit, results of row tiles in a CTA, input columns of a CTA,
+  // as block formats read them and as FP16 does.
+  int32_t slot_bytes, max_records, byte_cols, half_cols;
 };
 
 // Made once, by the same calls as the forward pass, layer by layer; then launched for any step that decodes
@@ -114,6 +130,7 @@ class DecodeProgram {
   // Whether the kernel multiplies by such a matrix.
   static bool serves(const CudaMatrix& w);
   static bool serves(const AttentionShape& shape, const RopeTable& rope);
+  static bool serves(const KvCacheSpec& cache);
 
   DecodeProgram();
 
@@ -141,21 +158,20 @@ class DecodeProgram {
   void launch(const DeviceStep& step, const float2* rope, float* logits, cudaStream_t stream);
 
  private:
-  enum Kind : uint8_t { kQkv, kAttnOutput, kGateUp, kDown, kOutput };
   struct Noted {
     const CudaMatrix* matrix;
-    Kind kind;
+    DecodeKind kind;
   };
-  DecodeMatmul& matmul(size_t kind);
-  void note(const CudaMatrix& w, Kind kind);
+  void note(const CudaMatrix& w, DecodeKind kind);
   int32_t smallest_gate_up() const;
-  uint8_t cut(const CudaMatrix& w, Kind kind);  // into parts; returns how many there are
-  int32_t shape_of(const WeightPart& part, Kind kind);
+  void cut(const CudaMatrix& w, DecodeKind kind);  // into products
+  int32_t shape_of(const WeightPart& part, DecodeKind kind);
   void measure_shared();
   void finish();
 
   int32_t ctas_ = 0;
   bool complete_ = false, fits_ = false;
+  uint32_t formats_ = 0;     // of all matrices: bit DType
   uint32_t layers_run_ = 0;  // numbers given to layers of all launches so far
   DecodeTable table_{};
   std::vector<Noted> noted_;
@@ -166,7 +182,7 @@ class DecodeProgram {
   DeviceBuffer<DecodeShape> device_shapes_;
   DeviceBuffer<DecodeLayer> device_layers_;
   DeviceBuffer<float> embedding_;
-  DeviceBuffer<DecodeLine> sums_[4], split_out_, split_sums_;
+  DeviceBuffer<DecodeLine> sums_[kOutput], split_out_, split_sums_;
 };
 
 // What CTA `cta` of `num_ctas` multiplies by of a part: tiles [begin, end) of its group's list, in which row
@@ -181,7 +197,7 @@ struct DecodeShare {
 // Stretches of columns begin at multiples of so many tiles of 64: of 256 columns where rows are made of
 // those.
 __host__ __device__ constexpr int32_t decode_column_step(int32_t tiles) {
-  return tiles % kDecodeUnitTiles == 0 ? kDecodeUnitTiles : 1;
+  return tiles % kDecodeSuperTiles == 0 ? kDecodeSuperTiles : 1;
 }
 // Columns of the widest stretch.
 __host__ __device__ inline int32_t decode_block_cols(const DecodeMatmul& m) {

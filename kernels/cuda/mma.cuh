@@ -15,6 +15,17 @@ __device__ inline void mma_f16(float (&d)[4], const uint32_t (&a)[4], const uint
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+// d += a b for a 16x32 unsigned bytes (row), b 32x8 signed bytes (col), d 16x8 INT32. Lane 4g + c: a0 = row
+// g, columns 4c .. 4c+3; a1 row g+8; a2, a3 columns + 16. b0 = rows 4c .. 4c+3 of column g; b1 rows + 16. d
+// as above. (PTX ISA, "Matrix fragments for mma.m16n8k32".)
+__device__ inline void mma_u8s8(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
 // Four 8 x 8 matrices of halves from shared memory. Lane l gives the address of row l % 8 of matrix l / 8 (16
 // bytes, aligned); lane 4g + c gets (row g; columns 2c, 2c+1) of each.
 __device__ inline void load_matrices(uint32_t (&r)[4], const void* row) {

@@ -145,6 +145,15 @@ __device__ inline uint32_t magic_bytes(uint32_t word, bool upper) {
   return __byte_perm(word, kMagic >> 8, upper ? 0x4342 : 0x4140);
 }
 
+// The codebook's bytes for the low four nibbles of a word: PRMT selects with three bits of each.
+template <class F>
+__device__ inline uint32_t codebook_bytes(uint32_t nibbles) {
+  constexpr uint32_t b0 = codebook_word<F>(0), b1 = codebook_word<F>(1), b2 = codebook_word<F>(2),
+                     b3 = codebook_word<F>(3);
+  const uint32_t low = __byte_perm(b0, b1, nibbles & 0x7777u), high = __byte_perm(b2, b3, nibbles & 0x7777u);
+  return __byte_perm(low, high, (nibbles & 0x8888u) >> 1 | 0x3210u);
+}
+
 // The weights of step s (16 columns) as the A fragment of mma.m16n8k16: code - zero, exact; scales are not
 // applied.
 template <class F>
@@ -155,14 +164,9 @@ __device__ inline void expand(const TileShare<F>& share, int s, uint32_t (&a)[4]
 #pragma unroll
     for (int i = 0; i < 4; ++i) a[i] = minus(magic_bytes(share.low[2 * s + i / 2], i % 2 != 0), kOffset);
   } else if constexpr (T::kCodebook) {
-    constexpr uint32_t b0 = codebook_word<F>(0), b1 = codebook_word<F>(1), b2 = codebook_word<F>(2),
-                       b3 = codebook_word<F>(3);
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {  // four nibbles at a time; PRMT selects with three bits of each
-      const uint32_t nibbles = share.low[s] >> 16 * half;
-      const uint32_t low = __byte_perm(b0, b1, nibbles & 0x7777u),
-                     high = __byte_perm(b2, b3, nibbles & 0x7777u);
-      const uint32_t bytes = __byte_perm(low, high, (nibbles & 0x8888u) >> 1 | 0x3210u);
+    for (int half = 0; half < 2; ++half) {
+      const uint32_t bytes = codebook_bytes<F>(share.low[s] >> 16 * half);
       a[2 * half] = minus(magic_bytes(bytes, false), kOffset);
       a[2 * half + 1] = minus(magic_bytes(bytes, true), kOffset);
     }

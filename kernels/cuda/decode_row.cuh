@@ -1,0 +1,135 @@
+// The input row of a phase in shared memory, in the parts that tensor cores read: every CTA makes it for
+// itself, in one pass over values as they arrive. Each group of 32 columns has a scale of its own, so that
+// nobody waits for the row's maximum, and an outlier costs its neighbours only.
+#pragma once
+#include "kernels/cuda/decode_stream.cuh"
+#include "kernels/cuda/row_math.cuh"
+#include "kernels/cuda/tile_bytes.cuh"
+
+namespace qwend::cuda::decode {
+
+inline constexpr uint32_t kRowGroup = 32;     // columns
+inline constexpr int kByteTileBytes = 128;    // of 64 columns: both parts
+inline constexpr int kHalfTileBytes = 128;    // of 32 columns: both parts
+inline constexpr float kLargestCode = 32639;  // 127 * 256 + 127
+
+// Of bytes: what sums of codes are multiplied by, and the group's sum, of its first 16 columns, of the
+// others.
+struct alignas(16) RowGroup {
+  float scale, total, first_total, second_total;
+};
+
+// Columns of the CTA's stretch.
+struct InputRow {
+  std::byte* bytes;    // value = scale * (256 * high + low): [64 columns][high, low][c][step][4]
+  RowGroup* groups;    // [32 columns]
+  std::byte* halves;   // value = scale * (high + low), FP16: [32 columns][high, low][32]
+  float* half_scales;  // [32 columns], powers of two
+  float* squares;      // [kWarps] sums of squares
+};
+
+// The largest magnitude of the 32 columns that eight lanes hold, as bits.
+__device__ __forceinline__ uint32_t group_largest(const float4& x) {
+  uint32_t largest = magnitude_bits(x);
+#pragma unroll
+  for (int distance = 1; distance < 8; distance *= 2)
+    largest = max(largest, __shfl_xor_sync(kAllLanes, largest, distance));
+  return largest;
+}
+
+// Columns at .. at + 3 of the stretch; all lanes of a warp, those that are not `there` write nothing.
+__device__ __forceinline__ void put_bytes(const InputRow& row, const float4& x, float largest, uint32_t at,
+                                          bool there) {
+  constexpr float kLeast = 1e-30f;  // below, values are zeros: 1 / largest must be finite
+  // Infinities and NaN give a scale that is none either.
+  const float scale = largest > kLeast ? largest * (1.0f / kLargestCode) : largest * 0.0f;
+  const float inverse = largest > kLeast ? __fdividef(kLargestCode, largest) : 0.0f;
+  const int32_t q[4] = {__float2int_rn(x.x * inverse), __float2int_rn(x.y * inverse),
+                        __float2int_rn(x.z * inverse), __float2int_rn(x.w * inverse)};
+  const auto pack = [&](int32_t plus, uint32_t select) {  // a byte of each, in the order of byte_codes()
+    const auto word = [&](int i) { return static_cast<uint32_t>(q[i] + plus); };
+    return __byte_perm(__byte_perm(word(0), word(2), select), __byte_perm(word(1), word(3), select), 0x5410);
+  };
+  if (there) {
+    std::byte* const tile = row.bytes + at / kTileCols * kByteTileBytes + at / 4 % 4 * 16 + at / 16 % 4 * 4;
+    *reinterpret_cast<uint32_t*>(tile) = pack(128, 0x0051);  // so that low parts are -128 .. 127
+    *reinterpret_cast<uint32_t*>(tile + kByteTileBytes / 2) = pack(0, 0x0040);
+  }
+  int32_t total = (q[0] + q[1]) + (q[2] + q[3]);  // then of 16 columns
+  total += __shfl_xor_sync(kAllLanes, total, 1);
+  total += __shfl_xor_sync(kAllLanes, total, 2);
+  const int32_t other = __shfl_xor_sync(kAllLanes, total, 4);
+  if (there && at % kRowGroup == 0)
+    row.groups[at / kRowGroup] = {scale, scale * static_cast<float>(total + other),
+                                  scale * static_cast<float>(total), scale * static_cast<float>(other)};
+}
+
+__device__ __forceinline__ void put_halves(const InputRow& row, const float4& x, float largest, uint32_t at,
+                                           bool there) {
+  if (!there) return;
+  const float scale = row_scale(largest);
+  const float inverse = __uint_as_float((254u << 23) - __float_as_uint(scale));
+  const uint2 high = to_half4(x, inverse);
+  std::byte* const tile = row.halves + at / kRowGroup * kHalfTileBytes + at % kRowGroup * 2;
+  *reinterpret_cast<uint2*>(tile) = high;
+  *reinterpret_cast<uint2*>(tile + kHalfTileBytes / 2) = rest_half4(x, inverse, high);
+  if (at % kRowGroup == 0) row.half_scales[at / kRowGroup] = scale;
+}
+
+// Four columns of the row, of a warp's lanes eight of which hold a group.
+__device__ __forceinline__ void put(const InputRow& row, uint8_t parts, const float4& x, uint32_t at,
+                                    bool there) {
+  const float largest = __uint_as_float(group_largest(x));
+  if ((parts & kRowBytes) != 0) put_bytes(row, x, largest, at, there);
+  if ((parts & kRowHalves) != 0) put_halves(row, x, largest, at, there);
+}
+
+// Fills the row with columns begin .. end of what the source gives; first .. last, multiples of 64, are
+// loaded. Ends with a barrier.
+//
+//   source.load(column, squares): four columns from `column`, zeros beyond the row's width; and their
+//   squares, where the source wants them summed.
+template <class Source>
+__device__ __forceinline__ void fill(const InputRow& row, uint8_t parts, uint32_t first, uint32_t last,
+                                     uint32_t begin, uint32_t end, const Source& source) {
+  constexpr uint32_t kStep = 4 * kThreads;
+  const uint32_t lane_columns = 4 * (threadIdx.x % kWarp);
+  uint32_t column = first + 4 * threadIdx.x;
+  float squares = 0.0f;
+#pragma unroll 1
+  for (; column - lane_columns < last; column += kStep) {
+    float own_squares = 0.0f;
+    const float4 x = source.load(column, own_squares);
+    squares += lanes_sum(own_squares);  // here, so that its shuffles go beside the others
+    put(row, parts, x, column - begin, column >= begin && column < end);
+  }
+  if (lane_index() == 0) row.squares[warp_index()] = squares;
+  __syncthreads();
+}
+
+// The same from a source whose warps take 64 columns at a time, each in two lanes 16 apart. There is no sum
+// of squares.
+template <class Source>
+__device__ __forceinline__ void fill_doubled(const InputRow& row, uint8_t parts, uint32_t begin, uint32_t end,
+                                             uint32_t width, const Source& source) {
+#pragma unroll 1
+  for (uint32_t base = begin + 2 * (threadIdx.x - threadIdx.x % kWarp); base < end; base += 2 * kThreads) {
+    const uint32_t column = base + threadIdx.x % 16 * 4;
+    const float4 x = base < width ? source.load(column) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    put(row, parts, x, column - begin, threadIdx.x % kWarp < 16);
+  }
+  __syncthreads();
+}
+
+__device__ __forceinline__ float sum_of_squares(const InputRow& row) {
+  static_assert(kWarps % 4 == 0);
+  float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+#pragma unroll
+  for (int w = 0; w < kWarps; w += 4) {
+    const float4 v = *reinterpret_cast<const float4*>(row.squares + w);
+    sum = {sum.x + v.x, sum.y + v.y, sum.z + v.z, sum.w + v.w};
+  }
+  return (sum.x + sum.y) + (sum.z + sum.w);
+}
+
+}  // namespace qwend::cuda::decode
