@@ -26,6 +26,10 @@ constexpr int32_t kFewRows = 16;
 // FP16 matrices that are much wider than high, whose few tiles leave it most of the device idle (7B's down
 // projection, 64 tokens: 440 us, the wide kernels 70).
 constexpr int32_t kMaxWideBlockRows = 256, kMaxWideHalfRows = 128;
+// Small matrices of block formats are expanded sooner: at 35,000 elements a row both ways take the same time
+// (0.5B: QKV from 32 rows, 8 us and not 12; down from 128, 17 and not 20; gate and up from 256, 29 and not
+// 36).
+constexpr int64_t kExpandedElementsARow = 35'000;
 
 bool same(const RopeTable& a, const RopeTable& b) {
   return a.rotary_dim == b.rotary_dim && a.magnitude == b.magnitude && a.inv_freq == b.inv_freq;
@@ -255,7 +259,9 @@ CudaBackend::Product CudaBackend::product_for(const CudaMatrix& w, int32_t rows,
       std::ranges::all_of(w.parts(), is(DType::F32));  // routers stay FP32 for any number of rows
   if (skinny_serves(w, epilogue) && (exact || rows <= kFewRows)) return Product::Skinny;
   const bool half = std::ranges::any_of(w.parts(), is(DType::F16));
-  const int32_t most = !half ? kMaxWideBlockRows : w.cols() > 2 * w.rows() ? kMaxWideHalfRows : 0;
+  const int32_t most = half ? (w.cols() > 2 * w.rows() ? kMaxWideHalfRows : 0)
+                       : w.rows() * w.cols() <= kExpandedElementsARow * rows ? 0
+                                                                             : kMaxWideBlockRows;
   return rows <= most && WideMatmul::serves(w, epilogue) ? Product::Wide : Product::Large;
 }
 

@@ -293,9 +293,10 @@ class DecodeAttention {
 #pragma unroll
     for (int b = 0; b < kBlocks; ++b)
 #pragma unroll
-      for (int j = 0; j < 8; ++j) {
-        float* const to = memory_.out[warp][g] + 64 * b + 16 * c + j;
-        to[0] = out[8 * b + j][0], to[8] = out[8 * b + j][1];
+      for (int j = 0; j < 4; ++j) {  // four columns each: 64 b + 16 c + 4 j
+        const int first = 8 * b + 4 * (j % 2), i = j / 2;
+        *reinterpret_cast<float4*>(memory_.out[warp][g] + 64 * b + 16 * c + 4 * j) =
+            make_float4(out[first][i], out[first + 1][i], out[first + 2][i], out[first + 3][i]);
       }
   }
 
@@ -346,25 +347,27 @@ class DecodeAttention {
 
   // The warps' sums become the split's.
   __device__ __forceinline__ void leave(const AttentionUnit& u) const {
-    constexpr int kPairs = kHeadDim / 2;
+    constexpr int kQuads = kHeadDim / 4;
 #pragma unroll 1
-    for (int i = static_cast<int>(threadIdx.x); i < group_ * kPairs; i += kThreads) {
-      const int g = i / kPairs, pair = i % kPairs;
+    for (int i = static_cast<int>(threadIdx.x); i < group_ * kQuads; i += kThreads) {
+      const int g = i / kQuads, quad = i % kQuads;
+      float2 part[kKeyWarps];
       float maximum = -INFINITY, sum = 0.0f;
 #pragma unroll
-      for (int w = 0; w < kKeyWarps; ++w) maximum = fmaxf(maximum, memory_.sums[w][g].x);
-      float2 out = make_float2(0.0f, 0.0f);
-#pragma unroll 4
+      for (int w = 0; w < kKeyWarps; ++w) part[w] = memory_.sums[w][g], maximum = fmaxf(maximum, part[w].x);
+      float4 out = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+#pragma unroll
       for (int w = 0; w < kKeyWarps; ++w) {
-        const float2 part = memory_.sums[w][g];
-        const float weight = exp2_fast(part.x - maximum);  // 0 for a warp without keys
-        const float2 o = *reinterpret_cast<const float2*>(memory_.out[w][g] + 2 * pair);
-        sum += part.y * weight;
-        out.x += o.x * weight, out.y += o.y * weight;
+        const float weight = exp2_fast(part[w].x - maximum);  // 0 for a warp without keys
+        const float4 o = *reinterpret_cast<const float4*>(memory_.out[w][g] + 4 * quad);
+        sum += part[w].y * weight;
+        out.x += o.x * weight, out.y += o.y * weight, out.z += o.z * weight, out.w += o.w * weight;
       }
       const int64_t at = int64_t{u.kv_head * group_ + g} * table_.max_splits + u.split;
-      send(table_.split_out + at * kPairs + pair, out.x, out.y, number_);
-      if (pair == 0) send(table_.split_sums + at, maximum, sum, number_);
+      DecodeLine* const to = table_.split_out + (at * kQuads + quad) * 2;
+      send(to, out.x, out.y, number_);
+      send(to + 1, out.z, out.w, number_);
+      if (quad == 0) send(table_.split_sums + at, maximum, sum, number_);
     }
   }
 

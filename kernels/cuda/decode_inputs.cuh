@@ -25,7 +25,7 @@ struct NormSource {
   float* x;  // [width], shared memory; each thread keeps its columns
   const float* norm;
   uint32_t width;
-  const DecodeLine* sums;  // nullptr: none yet
+  const uint64_t* sums;  // nullptr: none yet
   uint32_t stride;
   int32_t slots;
   uint32_t number;
@@ -47,7 +47,7 @@ struct NormSource {
 
 // silu(gate) * up.
 struct HiddenSource {
-  const DecodeLine* sums;
+  const uint64_t* sums;
   uint32_t width, stride;
   int32_t slots;
   uint32_t number;

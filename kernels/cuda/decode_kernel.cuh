@@ -45,7 +45,7 @@ Layout layout_of(const DecodeTable& table, int32_t slots) {
   at.groups = take(byte_cols / kRowGroup * sizeof(RowGroup));
   at.bytes = take(byte_cols / kTileCols * kByteTileBytes);
   at.half_scales = take(half_cols / kRowGroup * sizeof(float));
-  at.halves = take(half_cols / kRowGroup * kHalfTileBytes);
+  at.halves = take(half_cols / kRowGroup * kHalfTileBytes + kRowSlack);
   constexpr uint32_t kAttention = sizeof(AttentionMemory<kHeadDim>);
   if (used < at.attention + kAttention) used = at.attention + kAttention;
   at.size = used;
@@ -244,10 +244,10 @@ class Step {
                    *reinterpret_cast<float2*>(logits_ + matrix_row) = sum;
                    return;
                  }
-                 DecodeLine* line = matmul.sums + (to.slot * matmul.rows + matrix_row) / 2;
-                 send(line, sum.x, sum.y, number);
+                 uint64_t* pair = matmul.sums + (to.slot * matmul.rows + matrix_row) / 2;
+                 send(pair, sum.x, sum.y, number);
 #pragma unroll 1
-                 for (int s = 0; s < to.nobodys; ++s) send(line += matmul.rows / 2, 0.0f, 0.0f, number);
+                 for (int s = 0; s < to.nobodys; ++s) send(pair += matmul.rows / 2, 0.0f, 0.0f, number);
                });
       records += (cut.row_tiles + kWarps) * 16;
     }

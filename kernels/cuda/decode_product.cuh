@@ -58,12 +58,13 @@ __device__ __forceinline__ void multiply(WeightStream& stream, const ShapeCut& c
 }
 
 // Adds up the records of each row tile in the order of the warps, times the input's scale: body(sums of two
-// rows of the matrix, the first row, the tile). tiles: the cut's. All threads.
+// rows of the matrix, the first row, the tile). tiles: the cut's. All threads; the last ones have the most to
+// do, as the first ones are on their way to the next input row, which takes them longer.
 template <class Body>
 __device__ __forceinline__ void for_sums(const ShapeCut& cut, const TileSums* tiles, const float* records,
                                          float scale, const Body& body) {
 #pragma unroll 1
-  for (int32_t i = static_cast<int32_t>(threadIdx.x); i < cut.row_tiles * 8; i += kThreads) {
+  for (int32_t i = kThreads - 1 - static_cast<int32_t>(threadIdx.x); i < cut.row_tiles * 8; i += kThreads) {
     const int32_t tile = i / 8, r = i % 8 * 2;
     const TileSums to = tiles[tile];
     float2 sum = make_float2(0.0f, 0.0f);

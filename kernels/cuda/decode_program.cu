@@ -215,7 +215,7 @@ void DecodeProgram::finish() {
   for (size_t kind = 0; kind < kOutput; ++kind) {
     DecodeMatmul& m = table_.matmuls[kind];
     sums_[kind] =
-        DeviceBuffer<DecodeLine>::zeroed(static_cast<size_t>(m.slots) * static_cast<size_t>(m.rows / 2));
+        DeviceBuffer<uint64_t>::zeroed(static_cast<size_t>(m.slots) * static_cast<size_t>(m.rows / 2));
     m.sums = sums_[kind].data();
   }
   const AttentionShape& heads = table_.attention;

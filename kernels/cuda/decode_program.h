@@ -13,9 +13,9 @@
 //
 // CTAs never meet at a barrier. Every value that travels carries its layer's number, and whoever needs it
 // reads until the number is right (decode_line.cuh): one way through L2 instead of a fence, a count, a poll
-// and a read. Every CTA makes the phase's input row for itself, and keeps x. Weights depend on nothing, so
-// each warp streams its share of all matrices through a ring of its own in shared memory, far ahead of the
-// phase that it computes (decode_stream.cuh): memory stays busy while CTAs wait for each other.
+// and a read. Every CTA makes the phase's input row for itself (decode_row.cuh), and keeps x. Weights depend
+// on nothing, so each warp streams its share of all matrices through a ring of its own in shared memory,
+// ahead of the phase that it computes (decode_stream.cuh): memory stays busy while CTAs wait for each other.
 //
 // A line is overwritten one layer later, and only then is its reader done with it, because every CTA has a
 // share of gate and up: to write into layer n + 1's place takes sums that hang on every CTA's layer n.
@@ -80,12 +80,13 @@ struct alignas(16) DecodeLine {
   uint32_t layer_of_b;
 };
 
-// What those of a kind share. Sums go to sums[slot][rows / 2], slots to be added up by the reader; those that
-// no CTA needs for a row tile are written as zeros. kOutput: no sums, the logits themselves.
+// What those of a kind share. Sums go to sums[slot][rows / 2], pairs (decode_line.cuh), slots to be added up
+// by the reader; those that no CTA needs for a row tile are written as zeros. kOutput: no sums, the logits
+// themselves.
 struct DecodeMatmul {
   int32_t cols;  // padded to 64
   int32_t rows, slots, col_blocks;
-  DecodeLine* sums;
+  uint64_t* sums;
 };
 
 struct DecodeLayer {
@@ -182,7 +183,8 @@ class DecodeProgram {
   DeviceBuffer<DecodeShape> device_shapes_;
   DeviceBuffer<DecodeLayer> device_layers_;
   DeviceBuffer<float> embedding_;
-  DeviceBuffer<DecodeLine> sums_[kOutput], split_out_, split_sums_;
+  DeviceBuffer<uint64_t> sums_[kOutput];
+  DeviceBuffer<DecodeLine> split_out_, split_sums_;
 };
 
 // What CTA `cta` of `num_ctas` multiplies by of a part: tiles [begin, end) of its group's list, in which row

@@ -8,10 +8,11 @@
 
 namespace qwend::cuda::decode {
 
-inline constexpr uint32_t kRowGroup = 32;     // columns
-inline constexpr int kByteTileBytes = 128;    // of 64 columns: both parts
-inline constexpr int kHalfTileBytes = 128;    // of 32 columns: both parts
-inline constexpr float kLargestCode = 32639;  // 127 * 256 + 127
+inline constexpr uint32_t kRowGroup = 32;                  // columns
+inline constexpr int kByteTileBytes = 128;                 // of 64 columns: both parts
+inline constexpr int kHalfTileBytes = 128;                 // of 32 columns: both parts
+inline constexpr uint32_t kRowSlack = 3 * kHalfTileBytes;  // that may be read past a row
+inline constexpr float kLargestCode = 32639;               // 127 * 256 + 127
 
 // Of bytes: what sums of codes are multiplied by, and the group's sum, of its first 16 columns, of the
 // others.

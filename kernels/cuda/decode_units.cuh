@@ -1,4 +1,4 @@
-// What a warp does with a unit of its stream: 16 rows times the columns of up to four tiles.
+// What a warp does with a unit of its stream: 16 rows times the columns of up to eight tiles.
 //
 // One token fills two of the eight columns of a tensor core's B: what its values have in their high and in
 // their low part. So four groups of columns, each with a scale of its own, go into two columns of B each, all
@@ -21,9 +21,9 @@ struct LaneGroup {
   }
 };
 
-// Units: add the products of `kTiles` tiles, or of `tiles` where kTiles is 0, to the lane's sums of rows g
-// and g + 8; rows' sums are those of four lanes. column: first tile of the unit, counted from the stretch's
-// first.
+// Units: add the products of `tiles` tiles to the lane's sums of rows g and g + 8; rows' sums are those of
+// four lanes. column: first tile of the unit, counted from the stretch's first. Lanes of groups that are not
+// there read past the row (kRowSlack), and what they read is masked.
 
 struct HalfUnit {
   static constexpr int kTiles = decode_unit_tiles(DType::F16, 0);
