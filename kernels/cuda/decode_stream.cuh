@@ -107,7 +107,7 @@ class WeightStream {
         slots_(slots),
         slot_bytes_(slot_bytes) {
     if (lane_index() == 0) {
-      for (int32_t i = 0; i < slots; ++i) barrier_init(barriers_ + 8 * i, 1);
+      for (int32_t i = 0; i < slots; ++i) barrier_init(barriers_ + 8 * i, kWarp);
 #if __CUDA_ARCH__ >= 900
       asm volatile("fence.mbarrier_init.release.cluster; fence.proxy.async;" ::: "memory");
 #endif
@@ -173,7 +173,7 @@ class WeightStream {
       copy(slot + 1024 * i, from + 64 * i);
       copy(slot + 1024 * i + 512, from + 64 * i + 8 * pitch);
     }
-    end_copies(barrier);
+    barrier_follow_copies(barrier);
   }
   // Tiles of a block format, and so many super-scales of their rows, lie as they are read; by bulk copies
   // where there are such.
@@ -184,7 +184,7 @@ class WeightStream {
     super_bytes *= supers;
 #if __CUDA_ARCH__ >= 900
     if (lane_index() != 0) return;
-    barrier_arrive_expecting(barrier, static_cast<uint32_t>(bytes + super_bytes));
+    barrier_arrive_expecting(barrier, kWarp, static_cast<uint32_t>(bytes + super_bytes));
     copy_bulk(tile, source_, static_cast<uint32_t>(bytes), barrier);
     if (super_bytes != 0) copy_bulk(slot, super, static_cast<uint32_t>(super_bytes), barrier);
 #else
@@ -194,16 +194,11 @@ class WeightStream {
       if (512 * r + at < bytes) copy(tile + at + 512 * r, source_ + at + 512 * r);
     }
     if (at < super_bytes) copy(slot + at, super + at);
-    end_copies(barrier);
+    barrier_follow_copies(barrier);
 #endif
   }
   __device__ __forceinline__ static void copy(uint32_t to, const std::byte* from) {
     asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
-  }
-  __device__ __forceinline__ static void end_copies(uint32_t barrier) {
-    barrier_follow_copies(barrier);
-    __syncwarp();  // so that the only arrival that is expected comes last
-    if (lane_index() == 0) barrier_arrive(barrier);
   }
   // To the next product that has tiles for this warp, if there is one.
   __device__ __forceinline__ void begin_product() {

@@ -86,12 +86,9 @@ __device__ __forceinline__ void copy_async_wait() {
 __device__ __forceinline__ void barrier_init(uint32_t barrier, int count) {
   asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(barrier), "r"(count) : "memory");
 }
-__device__ __forceinline__ void barrier_arrive(uint32_t barrier) {
-  asm volatile("{ .reg .b64 state; mbarrier.arrive.shared.b64 state, [%0]; }" ::"r"(barrier) : "memory");
-}
-// When this thread's copies so far have ended, besides the arrivals that the barrier expects.
+// One of the expected arrivals, when this thread's copies so far have ended.
 __device__ __forceinline__ void barrier_follow_copies(uint32_t barrier) {
-  asm volatile("cp.async.mbarrier.arrive.shared.b64 [%0];" ::"r"(barrier) : "memory");
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(barrier) : "memory");
 }
 // Until the phase of this parity has ended: 0 is the first's.
 __device__ __forceinline__ void barrier_wait(uint32_t barrier, uint32_t parity) {
@@ -109,10 +106,12 @@ __device__ __forceinline__ void barrier_wait(uint32_t barrier, uint32_t parity) 
 }
 
 #if __CUDA_ARCH__ >= 900
-// One arrival, and bytes of bulk copies that the phase waits for.
-__device__ __forceinline__ void barrier_arrive_expecting(uint32_t barrier, uint32_t bytes) {
-  asm volatile("{ .reg .b64 state; mbarrier.arrive.expect_tx.shared.b64 state, [%0], %1; }" ::"r"(barrier),
-               "r"(bytes)
+// So many of the expected arrivals, and bytes of bulk copies that the phase waits for.
+__device__ __forceinline__ void barrier_arrive_expecting(uint32_t barrier, int arrivals, uint32_t bytes) {
+  asm volatile("mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(bytes)
+               : "memory");
+  asm volatile("{ .reg .b64 state; mbarrier.arrive.shared.b64 state, [%0], %1; }" ::"r"(barrier),
+               "r"(arrivals)
                : "memory");
 }
 // All of it 16-byte aligned and in multiples of 16 bytes; by one thread.
