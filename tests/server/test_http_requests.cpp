@@ -2,6 +2,8 @@
 // should.
 #include <httplib.h>
 
+#include <random>
+
 #include "tests/server/http_fixture.h"
 
 using namespace qwend;
@@ -18,6 +20,26 @@ void check_healthy(TestServer& server) {
 
 std::string head(const std::string& request_line, const std::string& headers = "Host: test\r\n") {
   return request_line + "\r\n" + headers + "\r\n";
+}
+
+// One to four random edits: bytes changed, dropped, repeated, or put in from what parsers trip over.
+std::string damaged(std::string text, std::mt19937& random) {
+  constexpr std::string_view kPieces[] = {
+      "\r\n", "\r\n\r\n", "\n",   "\r",    ":",   " ",      "\t",
+      "%",    "%00",      "HTTP", "0\r\n", "fff", "-1",     "99999999999999999999",
+      ",",    ";",        "/../", "?",     "#",   "chunked"};
+  const auto below = [&](size_t n) { return std::uniform_int_distribution<size_t>(0, n - 1)(random); };
+  for (size_t edits = 1 + below(4); edits > 0 && !text.empty(); --edits) {
+    const size_t at = below(text.size()), length = std::min(1 + below(20), text.size() - at);
+    switch (below(5)) {
+      case 0: text[at] = static_cast<char>(below(256)); break;
+      case 1: text.erase(at, length); break;
+      case 2: text.insert(at, text.substr(at, length)); break;
+      case 3: text.insert(at, kPieces[below(std::size(kPieces))]); break;
+      default: text.resize(at);
+    }
+  }
+  return text;
 }
 
 }  // namespace
@@ -352,4 +374,35 @@ TEST_CASE("http: the access record says what happened", "[server][http]") {
   CHECK_FALSE(records[0].aborted);
   CHECK(records[1].status == 404);
   CHECK(records[1].error_code == "unknown_url");
+}
+
+TEST_CASE("http: random damage of a request is answered or closed", "[server][http]") {
+  const std::string requests[] = {
+      head("GET /v1/models HTTP/1.1"), post("/v1/echo", "{\"a\":1}", "X-Request-Id: id-1\r\n"),
+      "POST /v1/echo HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nTransfer-Encoding: "
+      "chunked\r\n\r\n"
+      "4\r\n{\"a\"\r\n3;x=y\r\n:1}\r\n0\r\n\r\n",
+      "GET /v1/events?3 HTTP/1.1\r\nHost: test\r\nAccept: */*\r\nConnection: close\r\n\r\n"};
+  http::Limits limits;
+  limits.head_timeout = limits.body_timeout = 200ms;
+  TestServer server(limits);
+  std::mt19937 random(20240607);
+  int answered = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    const std::string sent = damaged(requests[static_cast<size_t>(i) % std::size(requests)], random);
+    INFO("request " << i << ": " << sent);
+    RawClient client(server.port, 5s);
+    client.send(sent);
+    client.finish_sending();
+    const std::string reply = client.read_all();
+    if (reply.empty()) continue;
+    ++answered;
+    REQUIRE(reply.starts_with("HTTP/1.1 "));
+    const int status = std::stoi(reply.substr(9, 3));
+    const bool ours = (status >= 200 && status < 500) || status == 501 || status == 505;
+    REQUIRE((ours || status == 100));
+  }
+  CHECK(answered > 10'000);
+  CHECK(server.eventually([&] { return server.server.open_connections() == 0; }));
+  check_healthy(server);
 }
