@@ -20,12 +20,15 @@ for argument in "$@"; do
 done
 
 install_packages "${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
-# install_clients FOLDER REQUIREMENTS...: a virtual environment with these, unless it is up to date.
+# install_clients FOLDER FILE...: a virtual environment with these requirements and constraints, unless it is up to date.
 install_clients() {
   local venv=$1 requirements arguments=() stale=false
   shift
   for requirements in "$@"; do
-    arguments+=(-r "$requirements")
+    case $requirements in
+      *constraints.txt) arguments+=(-c "$requirements") ;;
+      *) arguments+=(-r "$requirements") ;;
+    esac
     if [ "$requirements" -nt "$venv/.installed" ]; then stale=true; fi
   done
   if [ -x "$venv/bin/pytest" ] && ! $stale; then return; fi
@@ -35,7 +38,7 @@ install_clients() {
   touch "$venv/.installed"
 }
 venv=$PWD/build/venv
-install_clients "$venv" tests/clients/requirements.txt
+install_clients "$venv" tests/clients/requirements.txt tests/clients/constraints.txt
 preset=cpu-release
 if find_nvcc; then preset=cuda-check; fi
 # The chat templates are compared with Jinja's rendering by the interpreter that has it.
