@@ -167,6 +167,25 @@ void bench_matmul(Bench& bench, std::vector<int> row_counts) {
   }
 }
 
+// A product of up to `most` rows: its weights, input and output.
+struct ManyRows {
+  ManyRows(Bench& bench, DType dtype, const Shape& shape, int most)
+      : epilogue(shape.swiglu ? Epilogue::SwiGlu : Epilogue::Store),
+        width(shape.swiglu ? shape.rows / 2 : shape.rows),
+        weights(bench, dtype, shape),
+        x(most, shape.cols),
+        out(static_cast<size_t>(most * shape.rows)),
+        gated(shape.swiglu ? most : 0, width),
+        to{out.data(), width, nullptr, gated.out()} {}
+  Epilogue epilogue;
+  int64_t width;
+  Weights weights;
+  Rows x;
+  DeviceBuffer<float> out;
+  Rows gated;
+  MatmulOut to;
+};
+
 // Wide products cut in every way, beside the library: microseconds a cut (tile and fewest stages a CTA), then
 // what the plan makes of it.
 void bench_wide(Bench& bench) {
@@ -188,31 +207,27 @@ void bench_wide(Bench& bench) {
     for (const Shape& shape : kShapes) {
       if (format_info(dtype).block_elements == 256 && shape.cols % 256 != 0) continue;
       constexpr int kMost = 256;
-      const Weights weights(bench, dtype, shape);
-      const Rows x(kMost, shape.cols);
-      const DeviceBuffer<float> out(static_cast<size_t>(kMost * shape.rows));
-      const Epilogue epilogue = shape.swiglu ? Epilogue::SwiGlu : Epilogue::Store;
-      const int64_t width = shape.swiglu ? shape.rows / 2 : shape.rows;
-      const Rows gated(shape.swiglu ? kMost : 0, width);
-      const MatmulOut to{out.data(), width, nullptr, gated.out()};
+      const ManyRows product(bench, dtype, shape, kMost);
       bench.large.reserve(shape.rows);
-      const HalfRows in = x.in();
+      const HalfRows in = product.x.in();
       for (const int rows : {32, 64, 128, 256}) {
         std::printf("%-6s %-14s %5d", format_info(dtype).name, shape.name, rows);
         const auto time = [&](std::optional<WidePlan> plan) {
-          return bench.time(weights.count(),
-                            [&](int i) { bench.wide.run(weights.at(i), in, rows, epilogue, to, plan); });
+          return bench.time(product.weights.count(), [&](int i) {
+            bench.wide.run(product.weights.at(i), in, rows, product.epilogue, product.to, plan);
+          });
         };
         for (const Cut& cut : kCuts) {
           const bool fits =
               bench.wide.has(cut.plan.tile) && cut.rows <= std::max(rows, 64) && cut.rows * 4 >= rows;
           fits ? std::printf(" %8.2f", time(cut.plan)) : std::printf(" %8s", "");
         }
-        const double large = bench.time(
-            weights.count(), [&](int i) { bench.large.run(weights.at(i), in, rows, epilogue, to); });
+        const double large = bench.time(product.weights.count(), [&](int i) {
+          bench.large.run(product.weights.at(i), in, rows, product.epilogue, product.to);
+        });
         const double planned = time({});
         const double bytes = static_cast<double>(format_bytes(dtype, shape.rows * shape.cols)) +
-                             rows * static_cast<double>(shape.cols * 2 + width * 4);
+                             rows * static_cast<double>(shape.cols * 2 + product.width * 4);
         const double operations = 2.0 * static_cast<double>(shape.rows * shape.cols) * rows;
         std::printf(" %8.2f | %8.2f us %5.1f%% of bandwidth, %5.1f TFLOP/s\n", large, planned,
                     100 * bytes / (planned * 1e-6) / bench.bytes_per_second, operations / planned * 1e-6);
@@ -242,30 +257,26 @@ void bench_large(Bench& bench) {
     for (const Shape& shape : kShapes) {
       if (shape.rows > 100000 || shape.cols % format_info(dtype).block_elements != 0) continue;
       constexpr int kMost = 2048;
-      const Weights weights(bench, dtype, shape);
-      const Rows x(kMost, shape.cols);
-      const DeviceBuffer<float> out(static_cast<size_t>(kMost * shape.rows));
-      const Epilogue epilogue = shape.swiglu ? Epilogue::SwiGlu : Epilogue::Store;
-      const int64_t width = shape.swiglu ? shape.rows / 2 : shape.rows;
-      const Rows gated(shape.swiglu ? kMost : 0, width);
-      const MatmulOut to{out.data(), width, nullptr, gated.out()};
+      const ManyRows product(bench, dtype, shape, kMost);
       for (const bool two_planes : {false, true}) {
         if (two_planes && shape.two_planes == nullptr) continue;
         for (const int rows : {512, 1024, 2048}) {
           std::printf("%-6s %-24s %5d", format_info(dtype).name, two_planes ? shape.two_planes : shape.name,
                       rows);
-          const HalfRows in = x.in(two_planes);
+          const HalfRows in = product.x.in(two_planes);
           double best = 1e30;
           for (const Limit& limit : kLimits) {
             LargeMatmul large(kMost, limit.bytes, bench.stream.get());
             large.reserve(shape.rows);
-            const double us =
-                bench.time(weights.count(), [&](int i) { large.run(weights.at(i), in, rows, epilogue, to); });
+            const double us = bench.time(product.weights.count(), [&](int i) {
+              large.run(product.weights.at(i), in, rows, product.epilogue, product.to);
+            });
             std::printf(" %8.2f", us);
             best = std::min(best, us);
           }
-          const double wide = bench.time(
-              weights.count(), [&](int i) { bench.wide.run(weights.at(i), in, rows, epilogue, to); });
+          const double wide = bench.time(product.weights.count(), [&](int i) {
+            bench.wide.run(product.weights.at(i), in, rows, product.epilogue, product.to);
+          });
           const double operations =
               (two_planes ? 4.0 : 2.0) * static_cast<double>(shape.rows * shape.cols) * rows;
           std::printf(" %8.2f | %5.1f %5.1f\n", wide, operations / best * 1e-6, operations / wide * 1e-6);
