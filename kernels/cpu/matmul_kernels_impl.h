@@ -22,7 +22,9 @@ constexpr int kWidth = Simd::kWidth;
 constexpr int kLaneGroups = 2;                   // vectors of rows computed together
 constexpr int kPassRows = kLaneGroups * kWidth;  // rows of one pass over the panel
 constexpr int kPasses = kPanelRows / kPassRows;
-constexpr int kPrefetchBytes = 2048;
+// How far ahead packed weights are fetched: further with many tokens, of which the first group alone waits
+// for them (64 tokens: 2% of a step); not as far with one, for which what lies past a worker's piece is lost.
+constexpr int prefetch_bytes(int tokens) { return tokens == 1 ? 2048 : 4096; }
 
 #define QWEND_INLINE inline __attribute__((always_inline))
 #define QWEND_LAMBDA __attribute__((always_inline))
@@ -185,6 +187,9 @@ QWEND_INLINE void group_dots(Steps<kStep...>, const LoadCodes& load_codes, const
   } else {
     ((load_codes.template operator()<kStep>(codes), add_step<kZero>(codes, x, kHigh, kStep, dots)), ...);
     shift_and_offset<kGroup, kZero>(x, group, dots);
+    // The compiler must load the codes again: where it keeps those of all steps in registers it has none left
+    // for the sums, and moves these to and from the stack for each unit (4% of a step of 64 tokens).
+    asm volatile("" ::: "memory");
     ((load_codes.template operator()<kStep>(codes), add_step<kZero>(codes, x, kLow, kStep, dots)), ...);
   }
 }
@@ -255,7 +260,7 @@ void product_packed(const std::byte* panel, int64_t cols, const ActivationUnit* 
       const std::byte* unit = chunk + L::kCodes;
       for (int u = 0; u < L::kUnits; ++u, unit_x += kTokens, unit += CodeLayout<F>::kUnitBytes) {
         for (int line = 0; line < CodeLayout<F>::kUnitBytes; line += 64) {
-          __builtin_prefetch(unit + kPrefetchBytes + line);
+          __builtin_prefetch(unit + prefetch_bytes(kTokens) + line);
         }
         auto load_codes = [&]<int kStep>(Int(&codes)[kLaneGroups]) QWEND_LAMBDA {
           for (int r = 0; r < kLaneGroups; ++r)
@@ -381,7 +386,7 @@ void product_float(const std::byte* panel, int64_t cols, const float* x, const S
     const std::byte* column = panel + kElement * row;
     const float* column_x = x;
     for (int64_t c = 0; c < cols; ++c, column += kElement * kPanelRows, column_x += kTokens) {
-      if constexpr (kTokens == 1) __builtin_prefetch(column + kPrefetchBytes);
+      if constexpr (kTokens == 1) __builtin_prefetch(column + prefetch_bytes(kTokens));
       Float w[kLaneGroups];
       for (int r = 0; r < kLaneGroups; ++r) w[r] = load_weights<F>(column + kElement * r * kWidth);
 #pragma GCC unroll 12
