@@ -23,7 +23,8 @@ struct AttentionTask {
   int32_t first_position = 0;          // of the sequence's first token in this step
   const int32_t* block_table = nullptr;
   KvHeadView kv;
-  float scale = 1.0f;  // 1 / sqrt(hd)
+  float scale = 1.0f;                   // 1 / sqrt(hd)
+  const AttentionTask* next = nullptr;  // this worker's, or none: its keys are asked for meanwhile
 };
 
 // Floats of scratch that one running task needs.

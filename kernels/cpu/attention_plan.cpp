@@ -6,10 +6,6 @@
 
 namespace qwend::cpu {
 
-namespace {
-constexpr int32_t kPrefetchKeys = 128;  // of a task, ahead of it: 64 KB of FP32 at a head width of 64
-}
-
 void AttentionPlan::build(const StepInput& input, const AttentionShape& shape) {
   shape_ = shape;
   built_ = true;
@@ -52,42 +48,28 @@ AttentionTask AttentionPlan::task(const Item& item, const StepInput& input, int3
   return task;
 }
 
-// Asks for the first blocks of an item's keys and values: many short sequences hold more of them than the
-// caches, and a task of microseconds would wait for memory most of the time.
-void AttentionPlan::prefetch(const Item& item, const StepInput& input, int32_t layer,
-                             const CpuKvCache& kv) const {
-  const KvHeadView head = kv.head(layer, item.kv_head);
-  const int32_t* table = input.block_tables.data() + int64_t{item.sequence} * input.block_table_stride;
-  const int64_t element = head.dtype == KvDType::F16 ? 2 : 4;
-  const auto context = input.context_lens[static_cast<size_t>(item.sequence)];
-  const int32_t keys = std::min(context, kPrefetchKeys);
-  for (int32_t key = 0; key < keys; key += head.block_size) {
-    const int64_t block = table[key / head.block_size], in_block = std::min(keys - key, head.block_size);
-    const std::byte* k = head.keys + block * head.key_block_stride * element;
-    const std::byte* v = head.values + block * head.value_block_stride * element;
-    const int64_t tiles = (in_block + kKeyTile - 1) / kKeyTile;
-    for (int64_t i = 0; i < tiles * kKeyTile * head.head_dim * element; i += 64)
-      __builtin_prefetch(k + i, 0, 2);
-    for (int64_t i = 0; i < in_block * head.value_stride * element; i += 64) __builtin_prefetch(v + i, 0, 2);
-  }
-}
-
 void AttentionPlan::run(const StepInput& input, int32_t layer, const float* q, const CpuKvCache& kv,
                         float* out, ThreadPool& pool) {
   scratch_.resize(static_cast<size_t>(pool.size()));
   std::atomic<size_t> next{0};
   const AttendFn attend_task = attend();
-  // A worker claims its next task before it runs the current one, so that the next one's keys and values are
-  // on their way meanwhile.
+  // A worker claims its next task before it runs the current one, which asks for the next one's keys and
+  // values on its way; but it leaves the others one each.
+  const bool ahead = items_.size() > static_cast<size_t>(pool.size());
   const auto work = [&](int worker) {
     FloatBuffer& scratch = scratch_[static_cast<size_t>(worker)];
     scratch.reserve(attention_scratch_floats(shape_.head_dim));
-    const auto claim = [&] { return next.fetch_add(1, std::memory_order_relaxed); };
-    for (size_t i = claim(); i < items_.size();) {
-      const size_t following = claim();
-      if (following < items_.size()) prefetch(items_[following], input, layer, kv);
-      attend_task(task(items_[i], input, layer, q, kv, out), scratch.data());
-      i = following;
+    const auto claim = [&](AttentionTask& claimed) {
+      const size_t i = next.fetch_add(1, std::memory_order_relaxed);
+      if (i >= items_.size()) return false;
+      claimed = task(items_[i], input, layer, q, kv, out);
+      return true;
+    };
+    AttentionTask current, following;
+    for (bool more = claim(current); more; current = following) {
+      if (ahead && (more = claim(following))) current.next = &following;
+      attend_task(current, scratch.data());
+      if (!ahead) more = claim(following);
     }
   };
   if (items_.size() == 1)

@@ -29,7 +29,6 @@ class AttentionPlan {
   };
   AttentionTask task(const Item& item, const StepInput& input, int32_t layer, const float* q,
                      const CpuKvCache& kv, float* out) const;
-  void prefetch(const Item& item, const StepInput& input, int32_t layer, const CpuKvCache& kv) const;
 
   AttentionShape shape_;
   bool built_ = false;
