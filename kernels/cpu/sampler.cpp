@@ -73,11 +73,7 @@ std::vector<Candidate> Sampler::distribution(std::span<const float> logits, cons
 }
 
 void Sampler::copy_finite(std::span<const float> logits) {
-  for (size_t t = 0; t < logits.size(); ++t) {
-    const float x = logits[t] < kHighest ? logits[t] : kHighest;
-    scores_[t] = std::isnan(logits[t]) ? kLowest : x;
-  }
-  if (vector_ops().max(scores_.data(), vocab_) == kLowest) {
+  if (vector_ops().finite(logits.data(), vocab_, scores_.data()) == kLowest) {
     throw std::runtime_error("the model's logits hold no finite number");
   }
 }

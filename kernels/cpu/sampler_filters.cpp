@@ -1,6 +1,7 @@
 // top_k, typical_p, top_p, min_p, XTC. No sort of the vocabulary: candidates are found by a scan with a
 // threshold and divided only where a filter cuts.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -114,7 +115,7 @@ void Sampler::filter(const SamplingRow& row) {
 void Sampler::select_largest(int32_t count, std::vector<Candidate>& out) {
   out.clear();
   if (count <= 0) return;
-  constexpr int64_t kSpan = 64;
+  constexpr int64_t kSpan = 64;  // bits of at_least()
   const auto wanted = static_cast<size_t>(std::min<int64_t>(count, vocab_));
   span_maxima_.clear();
   for (int64_t begin = 0; begin < vocab_; begin += kSpan) {
@@ -130,10 +131,12 @@ void Sampler::select_largest(int32_t count, std::vector<Candidate>& out) {
   const size_t capacity = 2 * wanted + 256;
   for (size_t span = 0; span < span_maxima_.size(); ++span) {
     if (span_maxima_[span] < least) continue;
-    const int64_t begin = static_cast<int64_t>(span) * kSpan, end = std::min(begin + kSpan, vocab_);
-    for (int64_t t = begin; t < end; ++t) {
-      const float score = scores_[static_cast<size_t>(t)];
-      if (score >= least) out.push_back({static_cast<int32_t>(t), score});
+    const int64_t begin = static_cast<int64_t>(span) * kSpan;
+    const float* scores = scores_.data() + begin;
+    for (uint64_t found = vector_ops().at_least(scores, least, std::min(kSpan, vocab_ - begin)); found != 0;
+         found &= found - 1) {
+      const int i = std::countr_zero(found);
+      out.push_back({static_cast<int32_t>(begin + i), scores[i]});
     }
     if (out.size() < capacity) continue;
     std::nth_element(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(wanted - 1), out.end(), heavier);

@@ -72,6 +72,11 @@ struct Avx2 {
     return {_mm256_blendv_ps(b.lo, a.lo, _mm256_castsi256_ps(below(n, 0))),
             _mm256_blendv_ps(b.hi, a.hi, _mm256_castsi256_ps(below(n, 8)))};
   }
+  QWEND_INLINE uint32_t at_least(V a, V b) {
+    const int lo = _mm256_movemask_ps(_mm256_cmp_ps(a.lo, b.lo, _CMP_GE_OQ));
+    const int hi = _mm256_movemask_ps(_mm256_cmp_ps(a.hi, b.hi, _CMP_GE_OQ));
+    return static_cast<uint32_t>(lo | hi << 8);
+  }
   QWEND_INLINE V zero_below(V a, V x, float limit) {
     const __m256 l = _mm256_set1_ps(limit);
     return {_mm256_andnot_ps(_mm256_cmp_ps(x.lo, l, _CMP_LT_OQ), a.lo),
@@ -130,6 +135,7 @@ struct Avx512 {
   QWEND_INLINE V max(V a, V b) { return _mm512_max_ps(a, b); }
   QWEND_INLINE V min(V a, V b) { return _mm512_min_ps(a, b); }
   QWEND_INLINE V first(V a, V b, int n) { return _mm512_mask_blend_ps(below(n), b, a); }
+  QWEND_INLINE uint32_t at_least(V a, V b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
   QWEND_INLINE V zero_below(V a, V x, float limit) {
     const __mmask16 keep = _mm512_cmp_ps_mask(x, _mm512_set1_ps(limit), _CMP_NLT_UQ);
     return _mm512_maskz_mov_ps(keep, a);

@@ -68,6 +68,12 @@ struct Portable {
   QWEND_INLINE V first(V a, V b, int n) {
     return each([&](int i) { return i < n ? a.lane[i] : b.lane[i]; });
   }
+  // Bit i: a >= b in lane i.
+  QWEND_INLINE uint32_t at_least(V a, V b) {
+    uint32_t bits = 0;
+    for (int i = 0; i < kLanes; ++i) bits |= uint32_t{a.lane[i] >= b.lane[i]} << i;
+    return bits;
+  }
   // 0 where x < limit, else a.
   QWEND_INLINE V zero_below(V a, V x, float limit) {
     return each([&](int i) { return x.lane[i] < limit ? 0.0f : a.lane[i]; });

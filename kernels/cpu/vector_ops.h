@@ -19,6 +19,11 @@ struct VectorOps {
   float (*dot)(const float* x, const float* y, int64_t n);
   // Largest element, -inf for none; NaN are passed over.
   float (*max)(const float* x, int64_t n);
+  // out = x with NaN as -inf and nothing above the largest float; returns the largest, -inf for none. out may
+  // be x.
+  float (*finite)(const float* x, int64_t n, float* out);
+  // Bit i: x[i] >= least (never for NaN). n: at most 64.
+  uint64_t (*at_least)(const float* x, float least, int64_t n);
   // out = e^(scale * (x - shift)), returns the sum in double; out may be x, or null for the sum alone.
   // NaN in x give 0.
   double (*exp_sum)(const float* x, float shift, float scale, int64_t n, float* out);

@@ -97,6 +97,26 @@ struct VectorKernels {
     return S::largest(best);
   }
 
+  static float finite(const float* x, int64_t n, float* out) {
+    const V lowest = S::set1(-__builtin_inff()), highest = S::set1(__FLT_MAX__);
+    V best = lowest;
+    each_group(n, [&](int64_t i, int count) {
+      const V bounded = S::min(S::max(get(x + i, count), lowest), highest);  // max(NaN, lowest) is lowest
+      put(out + i, bounded, count);
+      best = S::max(S::first(bounded, lowest, count), best);
+    });
+    return S::largest(best);
+  }
+
+  static uint64_t at_least(const float* x, float least, int64_t n) {
+    const V bound = S::set1(least), never = S::set1(__builtin_nanf(""));
+    uint64_t bits = 0;
+    each_group(n, [&](int64_t i, int count) {
+      bits |= uint64_t{S::at_least(S::first(get(x + i, count), never, count), bound)} << i;
+    });
+    return bits;
+  }
+
   static double exp_sum(const float* x, float shift, float scale, int64_t n, float* out) {
     constexpr int64_t kSpan = 4096;  // elements summed in FP32 before they join the double
     const V by = S::set1(shift), factor = S::set1(scale), lowest = S::set1(-__builtin_inff());
@@ -115,7 +135,7 @@ struct VectorKernels {
   }
 
   static constexpr VectorOps table(const char* name) {
-    return {name, rms_norm, silu_mul, rotate, add, add_scaled, to_half, dot, max, exp_sum};
+    return {name, rms_norm, silu_mul, rotate, add, add_scaled, to_half, dot, max, finite, at_least, exp_sum};
   }
 };
 

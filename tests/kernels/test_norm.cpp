@@ -126,6 +126,35 @@ TEST_CASE("dot, add, scaled add, maximum", "[kernels][norm]") {
   }
 }
 
+TEST_CASE("finite copies and what is at least a bound", "[kernels][norm]") {
+  const float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
+  const float largest = std::numeric_limits<float>::max();
+  for (const VectorOps* ops : all_ops()) {
+    INFO(ops->name);
+    CHECK(ops->finite(nullptr, 0, nullptr) == -inf);
+    for (const size_t n : kSizes) {
+      std::vector<float> x = random_row(n, 9), out = output(n);
+      x[n / 2] = nan;
+      x[n - 1] = -inf;
+      const auto count = static_cast<int64_t>(n);
+      const float top = ops->finite(x.data(), count, out.data());
+      CHECK(top == *std::max_element(out.begin(), out.begin() + count));
+      for (size_t i = 0; i < n; ++i) CHECK(out[i] == (std::isnan(x[i]) ? -inf : x[i]));
+      check_untouched(out, n);
+      x[0] = inf;
+      CHECK(ops->finite(x.data(), count, x.data()) == largest);  // in place
+      CHECK(x[0] == largest);
+    }
+    std::vector<float> x = random_row(64, 10);
+    x[3] = nan, x[40] = inf, x[63] = 0.25f;
+    for (const int n : {0, 1, 15, 16, 17, 41, 63, 64}) {
+      uint64_t expected = 0;
+      for (int i = 0; i < n; ++i) expected |= uint64_t{x[static_cast<size_t>(i)] >= 0.25f} << i;
+      CHECK(ops->at_least(x.data(), 0.25f, n) == expected);
+    }
+  }
+}
+
 TEST_CASE("exponentials and their sum", "[kernels][norm]") {
   const float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
   for (const VectorOps* ops : all_ops()) {
