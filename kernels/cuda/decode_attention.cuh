@@ -18,9 +18,8 @@ inline constexpr int kTileKeys = 16;    // keys that a warp takes at once: of on
 inline constexpr float kShift = 14.0f;  // weights are at most 2^14, so that FP16 keeps the small ones' bits
 
 struct AttentionUnit {
-  int32_t kv_head;  // < 0: none
-  int32_t split;
-  int32_t begin, end;  // keys
+  int32_t kv_head, split;
+  int32_t begin, end;  // keys; none: of a split that this context doesn't have
   bool newest;         // holds the token's own key
 };
 
@@ -72,11 +71,13 @@ class DecodeAttention {
     const int warp = warp_index();
     AttentionUnit u = token_.first;
     int64_t tile_at = warp < kKeyWarps ? token_.tile_at[warp] : 0;
+    const int32_t units = table_.max_splits * table_.attention.num_kv_heads;
 #pragma unroll 1
-    for (auto i = static_cast<int32_t>(blockIdx.x); u.kv_head >= 0;) {
-      attend(u, tile_at);
-      if (token_.splits * table_.attention.num_kv_heads <= static_cast<int32_t>(gridDim.x)) return;
-      u = find(i += static_cast<int32_t>(gridDim.x));
+    for (auto i = static_cast<int32_t>(blockIdx.x); i < units;) {
+      u.begin < u.end ? attend(u, tile_at) : leave_nothing(u);
+      i += static_cast<int32_t>(gridDim.x);
+      if (i >= units) return;
+      u = find(i);
       tile_at = tile_offset(u, u.begin + warp * kTileKeys);
     }
   }
@@ -96,9 +97,8 @@ class DecodeAttention {
     const SplitPlan plan{table_.max_splits};
     const int32_t kv_heads = table_.attention.num_kv_heads, keys = plan.keys(token_.context);
     AttentionUnit u{index % kv_heads, index / kv_heads, 0, 0, false};
-    u.begin = u.split * keys, u.end = min(u.begin + keys, token_.context);
+    u.begin = min(u.split * keys, token_.context), u.end = min(u.begin + keys, token_.context);
     u.newest = u.end == token_.context;
-    if (u.begin >= token_.context) u.kv_head = -1;
     return u;
   }
 
@@ -115,13 +115,13 @@ class DecodeAttention {
       for (uint4& v : values) v = make_uint4(0, 0, 0, 0);
     if (warp < kKeyWarps)
       load_tile(u, u.begin + warp * kTileKeys, tile_at);  // while queries are on their way
-    __syncthreads();  // the memory is that of a product's results, which other warps may be reading
+    sync_workers();  // the memory is that of a product's results, which other warps may be reading
     if (warp < group_ + (u.newest ? 2 : 0)) prepare_head(u, warp);
-    __syncthreads();
+    sync_workers();
     if (warp < kKeyWarps) attend_keys(u);
-    __syncthreads();
+    sync_workers();
     leave(u);
-    __syncthreads();
+    sync_workers();
   }
 
   // First column of this lane's elements: of head `index` of the group, of its key, of its value.
@@ -355,6 +355,7 @@ class DecodeAttention {
       float maximum = -INFINITY, sum = 0.0f;
 #pragma unroll
       for (int w = 0; w < kKeyWarps; ++w) part[w] = memory_.sums[w][g], maximum = fmaxf(maximum, part[w].x);
+      maximum = as_sent(maximum);
       float4 out = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
 #pragma unroll
       for (int w = 0; w < kKeyWarps; ++w) {
@@ -363,12 +364,21 @@ class DecodeAttention {
         sum += part[w].y * weight;
         out.x += o.x * weight, out.y += o.y * weight, out.z += o.z * weight, out.w += o.w * weight;
       }
-      const int64_t at = int64_t{u.kv_head * group_ + g} * table_.max_splits + u.split;
-      DecodeLine* const to = table_.split_out + (at * kQuads + quad) * 2;
-      send(to, out.x, out.y, number_);
-      send(to + 1, out.z, out.w, number_);
-      if (quad == 0) send(table_.split_sums + at, maximum, sum, number_);
+      send_split(u, g, quad, out, maximum, sum);
     }
+  }
+  // Places of a split that this context doesn't have: all are written in every layer.
+  __device__ __forceinline__ void leave_nothing(const AttentionUnit& u) const {
+    constexpr int kQuads = kHeadDim / 4;
+#pragma unroll 1
+    for (int i = static_cast<int>(threadIdx.x); i < group_ * kQuads; i += kThreads)
+      send_split(u, i / kQuads, i % kQuads, make_float4(0.0f, 0.0f, 0.0f, 0.0f), 0.0f, 0.0f);
+  }
+  __device__ __forceinline__ void send_split(const AttentionUnit& u, int g, int quad, const float4& out,
+                                             float maximum, float sum) const {
+    const int64_t at = int64_t{u.kv_head * group_ + g} * table_.max_splits + u.split;
+    send(table_.split_out + (at * (kHeadDim / 4) + quad) * 2, out, number_);
+    if (quad == 0) send(table_.split_sums + at, maximum, sum, number_);
   }
 
   const DecodeTable& table_;

@@ -62,68 +62,85 @@ struct HiddenSource {
   }
 };
 
-// The attention's output: its splits joined, as their maxima weigh them. The two halves of a warp take every
-// other split of the same columns.
+// The attention's output: its splits joined, as their maxima weigh them.
 template <int kHeadDim>
 struct JoinedSource {
   const DecodeTable& table;
   int32_t splits;
   uint32_t number;
 
-  // Columns column .. + 3, the same in lanes l and l + 16; all lanes.
-  __device__ __forceinline__ float4 load(uint32_t column) const {
-    constexpr int kBatch = 4;  // registers
-    constexpr uint32_t kLines = kHeadDim / 2;
-    const uint32_t head = column / kHeadDim, row = head * static_cast<uint32_t>(table.max_splits);
-    const DecodeLine* const sums = table.split_sums + row;
-    const DecodeLine* const outs = table.split_out + (row * kLines + column % kHeadDim / 2);
+  // All lanes; 16 of them are of one head. What the splits weigh is waited for first, a lane a split: all
+  // outputs in every look would keep L2 from those that make them.
+  __device__ __forceinline__ float4 load(uint32_t column, float&) const {
+    constexpr int kLanes = 16, kBatch = 8;
+    constexpr uint32_t kPairs = kHeadDim / 2;
+    const uint32_t heads = static_cast<uint32_t>(table.attention.num_heads);
+    const uint32_t head = min(column / kHeadDim, heads - 1);  // beyond: any
+    const uint32_t row = head * static_cast<uint32_t>(table.max_splits);
+    const uint64_t* const weights = table.split_sums + row;
+    const uint64_t* const outs = table.split_out + (row * kPairs + column % kHeadDim / 2);
+    const int lane = lane_index();
     float4 out = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
     float maximum = -INFINITY, sum = 0.0f;
 #pragma unroll 1
-    for (int32_t first = lane_index() / 16; first < splits; first += 2 * kBatch) {
-      const DecodeLine *part_at[kBatch], *out_at[kBatch];
-#pragma unroll
-      for (int b = 0; b < kBatch; ++b) {  // past the end: its first one again
-        const auto s = static_cast<uint32_t>(first + 2 * b < splits ? first + 2 * b : first);
-        part_at[b] = sums + s, out_at[b] = outs + s * kLines;
-      }
-      Seen part[kBatch] = {}, low[kBatch] = {}, high[kBatch] = {};
-      bool there;
-      do {
-        there = true;
+    for (int32_t first = 0; first < splits; first += kLanes) {
+      const int32_t own = first + lane % kLanes;
+      const float2 part = own < splits ? await(weights + own) : make_float2(-INFINITY, 0.0f);
+      __syncwarp();
+      const float top = fmaxf(maximum, lanes_max<kLanes>(part.x));
+      const float weight = exp2_fast(part.x - top);
+      weigh(exp2_fast(maximum - top), out, sum);
+      sum += lanes_sum<kLanes>(part.y * weight);
+      maximum = top;
+      const int32_t count = min(kLanes, splits - first);
+#pragma unroll 1
+      for (int32_t at = 0; at < count; at += kBatch) {
+        float4 x[kBatch];
+        receive(outs + static_cast<uint32_t>(first + at) * kPairs, count - at, x);
 #pragma unroll
         for (int b = 0; b < kBatch; ++b) {
-          if (!part[b].of(number)) part[b] = look(part_at[b]);
-          if (!low[b].of(number)) low[b] = look(out_at[b]);
-          if (!high[b].of(number)) high[b] = look(out_at[b] + 1);
+          const float w = __shfl_sync(kAllLanes, weight, lane / kLanes * kLanes + at + b);
+          out.x += x[b].x * w, out.y += x[b].y * w, out.z += x[b].z * w, out.w += x[b].w * w;
         }
-#pragma unroll
-        for (int b = 0; b < kBatch; ++b)
-          there &= part[b].of(number) && low[b].of(number) && high[b].of(number);
-      } while (!there);
-      float top = maximum;
-#pragma unroll
-      for (int b = 0; b < kBatch; ++b) top = fmaxf(top, part[b].values().x);
-      weigh(exp2_fast(maximum - top), out, sum);
-      maximum = top;
-#pragma unroll
-      for (int b = 0; b < kBatch; ++b) {
-        const float weight = first + 2 * b < splits ? exp2_fast(part[b].values().x - top) : 0.0f;
-        const float2 x = low[b].values(), y = high[b].values();
-        sum += part[b].values().y * weight;
-        out.x += x.x * weight, out.y += x.y * weight, out.z += y.x * weight, out.w += y.y * weight;
       }
     }
-    __syncwarp();
-    // With one split the second half has none: its weight is 0.
-    const float top = fmaxf(maximum, __shfl_xor_sync(kAllLanes, maximum, 16));
-    weigh(exp2_fast(maximum - top), out, sum);
-    for (float* const v : {&out.x, &out.y, &out.z, &out.w, &sum}) *v += __shfl_xor_sync(kAllLanes, *v, 16);
     weigh(__fdividef(1.0f, sum), out, sum);
     return out;
   }
 
  private:
+  __device__ __forceinline__ float2 await(const uint64_t* at) const {
+    Pair seen[1];
+    do look(at, seen);
+    while (!seen[0].of(number));
+    return seen[0].values();
+  }
+  // Four values of each of up to kBatch splits, zeros beyond.
+  template <int kBatch>
+  __device__ __forceinline__ void receive(const uint64_t* outs, int32_t count, float4 (&x)[kBatch]) const {
+    constexpr uint32_t kPairs = kHeadDim / 2;
+    Pair seen[kBatch][2];
+#pragma unroll
+    for (auto& pairs : seen) pairs[0] = pairs[1] = Pair::none(number);
+    const auto missing = [&](int b) {
+      return b < count && !(seen[b][0].of(number) && seen[b][1].of(number));
+    };
+    bool all;
+    do {
+      all = true;
+#pragma unroll
+      for (int b = 0; b < kBatch; ++b)
+        if (missing(b)) look(outs + static_cast<uint32_t>(b) * kPairs, seen[b]);
+#pragma unroll
+      for (int b = 0; b < kBatch; ++b) all &= !missing(b);
+    } while (!all);
+    __syncwarp();
+#pragma unroll
+    for (int b = 0; b < kBatch; ++b) {
+      const float2 low = seen[b][0].values(), high = seen[b][1].values();
+      x[b] = b < count ? make_float4(low.x, low.y, high.x, high.y) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    }
+  }
   __device__ __forceinline__ static void weigh(float weight, float4& out, float& sum) {
     out.x *= weight, out.y *= weight, out.z *= weight, out.w *= weight;
     sum *= weight;

@@ -2,6 +2,7 @@
 // in files of their own, so that a model runs through code of its own formats alone: a phase of a small model
 // is over before much code has been fetched.
 #pragma once
+#include "kernels/cuda/decode_ahead.cuh"
 #include "kernels/cuda/decode_attention.cuh"
 #include "kernels/cuda/decode_inputs.cuh"
 #include "kernels/cuda/decode_kernel.h"
@@ -15,7 +16,7 @@ namespace qwend::cuda::decode {
 // kernel spills comes back from L2, as L1 is given to the rings.
 struct Layout {
   int32_t slots;  // of a warp's ring
-  uint32_t barriers, cuts, tile_sums, products, layers, token, squares, residual;
+  uint32_t barriers, taken, cuts, tile_sums, products, layers, token, squares, residual;
   uint32_t attention, records, groups, bytes, half_scales, halves;  // attention's place is that of products
   uint32_t size;
 };
@@ -33,12 +34,13 @@ Layout layout_of(const DecodeTable& table, int32_t slots) {
   const auto byte_cols = static_cast<size_t>(table.byte_cols),
              half_cols = static_cast<size_t>(table.half_cols);
   at.barriers = take(static_cast<size_t>(kWarps * slots) * sizeof(uint64_t));
+  at.taken = take(kWarps * sizeof(uint32_t));
   at.cuts = take(static_cast<size_t>(table.num_shapes) * sizeof(ShapeCut));
   at.tile_sums = take(static_cast<size_t>(table.num_shapes * table.max_records) * sizeof(TileSums));
   at.products = take(static_cast<size_t>(table.num_products) * sizeof(Product));
   at.layers = take(static_cast<size_t>(table.num_layers) * sizeof(DecodeLayer));
   at.token = take(sizeof(TokenMemory<kHeadDim>));
-  at.squares = take(kWarps * sizeof(float));
+  at.squares = take(kSquares * sizeof(float));
   at.residual = take(static_cast<size_t>(table.width) * sizeof(float));
   at.attention = used;
   at.records = take(static_cast<size_t>(table.max_records) * 16 * sizeof(float));
@@ -67,21 +69,35 @@ Layout deepest_layout(const DecodeTable& table) {
 
 // ---- the phases
 
+inline constexpr int kCtaThreads = kThreads + kWarp;  // the last warp fetches ahead
+
 template <int kHeadDim, class Formats>
 class Step {
  public:
   __device__ Step(const DecodeTable& table, const DeviceStep& step, const float2* rope, float* logits,
                   uint32_t layers_run, const Layout& layout, unsigned char* shared)
-      : table_(table), logits_(logits), layers_run_(layers_run), at_(layout), shared_(shared) {
+      : table_(table),
+        logits_(logits),
+        layers_run_(layers_run),
+        at_(layout),
+        shared_(shared),
+        rings_{at<Product>(layout.products),
+               at<ShapeCut>(layout.cuts),
+               reinterpret_cast<std::byte*>(shared),
+               at<uint64_t>(layout.barriers),
+               at<uint32_t>(layout.taken),
+               table.num_products,
+               layout.slots,
+               table.slot_bytes} {
     prepare(step, rope);
   }
 
   __device__ __forceinline__ void run() {
-    const int warp = warp_index();
-    WeightStream stream({at<Product>(at_.products), at<ShapeCut>(at_.cuts),
-                         reinterpret_cast<std::byte*>(shared_) + warp * at_.slots * table_.slot_bytes,
-                         at<uint64_t>(at_.barriers) + warp * at_.slots},
-                        table_.num_products, at_.slots, table_.slot_bytes);
+    if (warp_index() == kWarps) {
+      if constexpr (kFetchesAhead) FetchAhead(rings_).run();
+      return;
+    }
+    WeightStream stream(rings_);
     const Product* product = at<Product>(at_.products);
     const InputRow row = input_row();
 #pragma unroll 1
@@ -102,7 +118,7 @@ class Step {
           const float eps = last ? table_.output_eps : kind == kQkv ? table_.attn_eps : table_.ffn_eps;
           const float scale =
               normed ? rsqrtf(sum_of_squares(row) / static_cast<float>(table_.width) + eps) : 1.0f;
-          __syncthreads();
+          sync_workers();
           leave_sums(product, num_products, table_.matmuls[kind], last, scale, number);
           stream.refill();
         }
@@ -128,23 +144,25 @@ class Step {
 
   // Copies all that is small and asked for often.
   __device__ __forceinline__ void prepare(const DeviceStep& step, const float2* rope) {
-    const auto thread = static_cast<int32_t>(threadIdx.x);
+    const auto thread = static_cast<int32_t>(threadIdx.x), threads = static_cast<int32_t>(blockDim.x);
+    rings_.clear();
+    if (thread < kSquares) at<float>(at_.squares)[thread] = 0.0f;
     auto* const cuts = at<ShapeCut>(at_.cuts);
-    for (int32_t i = thread; i < table_.num_shapes; i += kThreads) {
+    for (int32_t i = thread; i < table_.num_shapes; i += threads) {
       const DecodeShape shape = table_.shapes[i];
       cut_shape(shape, shape.slots_a_group, cuts[i]);
       cuts[i].tile_sums = static_cast<uint32_t>(i * table_.max_records);
     }
-    for (int32_t i = thread; i < table_.num_products; i += kThreads) {
+    for (int32_t i = thread; i < table_.num_products; i += threads) {
       const DecodeProduct product = table_.products[i];
       at<Product>(at_.products)[i] = {product.data, product.supers, static_cast<uint32_t>(product.shape)};
     }
     const auto words =
         static_cast<int32_t>(static_cast<size_t>(table_.num_layers) * sizeof(DecodeLayer) / sizeof(uint32_t));
-    for (int32_t i = thread; i < words; i += kThreads)
+    for (int32_t i = thread; i < words; i += threads)
       at<uint32_t>(at_.layers)[i] = reinterpret_cast<const uint32_t*>(table_.layers)[i];
     auto& token = *at<TokenMemory<kHeadDim>>(at_.token);
-    for (int32_t i = thread; i < kHeadDim / 2; i += kThreads)
+    for (int32_t i = thread; i < kHeadDim / 2; i += threads)
       token.angles[i] = rope[int64_t{step.positions[0]} * (kHeadDim / 2) + i];
     if (thread == 0) {
       token.slot = step.slot_mapping[0];
@@ -152,11 +170,10 @@ class Step {
       token.blocks = step.block_tables;
       token.splits = SplitPlan{table_.max_splits}.splits(token.context);
     }
-    for (int32_t i = thread; i < table_.width; i += kThreads)
-      at<float>(at_.residual)[i] = table_.embedding[i];
+    for (int32_t i = thread; i < table_.width; i += threads) at<float>(at_.residual)[i] = table_.embedding[i];
     __syncthreads();
     DecodeAttention<kHeadDim>::prepare(table_, token, *at<AttentionMemory<kHeadDim>>(at_.attention));
-    for (int32_t i = thread; i < table_.num_shapes * table_.max_records; i += kThreads) {
+    for (int32_t i = thread; i < table_.num_shapes * table_.max_records; i += threads) {
       const int32_t shape = i / table_.max_records, tile = i % table_.max_records;
       if (tile < cuts[shape].row_tiles) at<TileSums>(at_.tile_sums)[i] = tile_sums(cuts[shape], tile);
     }
@@ -197,11 +214,10 @@ class Step {
   __device__ __forceinline__ void fill_row(const InputRow& row, uint8_t parts, int kind,
                                            const Stretch& stretch, const DecodeLayer& layer, uint32_t number,
                                            int32_t index) const {
-    if (kind == kAttnOutput) {  // heads are whole multiples of 64 columns
+    if (kind == kAttnOutput) {  // heads are whole multiples of 64 columns, and so are stretches
       const int32_t splits = at<TokenMemory<kHeadDim>>(at_.token)->splits;
-      fill_doubled(row, parts, stretch.begin, stretch.end,
-                   static_cast<uint32_t>(table_.attention.num_heads) * kHeadDim,
-                   JoinedSource<kHeadDim>{table_, splits, number});
+      fill(row, parts, stretch.begin, stretch.end, stretch.begin, stretch.end,
+           JoinedSource<kHeadDim>{table_, splits, number});
     } else if (kind == kDown) {
       const DecodeMatmul& m = table_.matmuls[kGateUp];
       fill(row, parts, stretch.begin, stretch.end, stretch.begin, stretch.end,
@@ -258,10 +274,11 @@ class Step {
   const uint32_t layers_run_;
   const Layout& at_;
   unsigned char* const shared_;
+  const Rings rings_;
 };
 
 template <int kHeadDim, class Formats>
-__global__ void __launch_bounds__(kThreads, 1)
+__global__ void __launch_bounds__(kCtaThreads, 1)
     decode_step_kernel(const __grid_constant__ DecodeTable table, const __grid_constant__ DeviceStep step,
                        const float2* rope, float* logits, uint32_t layers_run,
                        const __grid_constant__ Layout layout) {
@@ -279,7 +296,7 @@ void start(const Launch& launch) {
   }();
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<uint32_t>(launch.ctas));
-  config.blockDim = dim3(kThreads);
+  config.blockDim = dim3(kCtaThreads);
   const Layout layout = deepest_layout<kHeadDim>(launch.table);
   config.dynamicSmemBytes = layout.size;
   config.stream = launch.stream;

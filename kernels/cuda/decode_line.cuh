@@ -1,36 +1,9 @@
-// Values on their way between CTAs of a decode step, with the number of the layer that they belong to.
-// Lines carry the whole number; pairs a part of it, for places that are written anew in every layer.
+// Values on their way between CTAs of a decode step, with the number of the layer that they belong to. All
+// places are written anew in every layer, those that nobody needs too.
 #pragma once
 #include "kernels/cuda/decode_program.h"
 
 namespace qwend::cuda::decode {
-
-// Each half of a line is one access of 8 bytes: a value and its number are never seen apart.
-__device__ __forceinline__ uint64_t half_line(float value, uint32_t layer) {
-  return uint64_t{layer} << 32 | __float_as_uint(value);
-}
-__device__ __forceinline__ void send(DecodeLine* line, float a, float b, uint32_t layer) {
-  asm volatile("st.relaxed.gpu.global.v2.b64 [%0], {%1, %2};" ::"l"(line), "l"(half_line(a, layer)),
-               "l"(half_line(b, layer))
-               : "memory");
-}
-struct Seen {
-  uint64_t a, b;
-  __device__ bool of(uint32_t layer) const {
-    return static_cast<uint32_t>(a >> 32) == layer && static_cast<uint32_t>(b >> 32) == layer;
-  }
-  __device__ float2 values() const {
-    return {__uint_as_float(static_cast<uint32_t>(a)), __uint_as_float(static_cast<uint32_t>(b))};
-  }
-};
-__device__ __forceinline__ Seen look(const DecodeLine* line) {
-  Seen seen;
-  asm volatile("ld.relaxed.gpu.global.v2.b64 {%0, %1}, [%2];"
-               : "=l"(seen.a), "=l"(seen.b)
-               : "l"(line)
-               : "memory");
-  return seen;
-}
 
 // Two values in one access of 8 bytes, less the last four bits of each, and the layer's number modulo 256.
 // What a place held before is the layer before's, so that one bit would do. What all CTAs read of a row
@@ -43,10 +16,20 @@ struct Pair {
     return {__uint_as_float(high & ~15u), __uint_as_float(__funnelshift_r(low, high, 4) & ~15u)};
   }
 };
-__device__ __forceinline__ void send(uint64_t* to, float a, float b, uint32_t layer) {
+// What arrives of a value.
+__device__ __forceinline__ float as_sent(float x) { return __uint_as_float(__float_as_uint(x) & ~15u); }
+__device__ __forceinline__ uint64_t pair_of(float a, float b, uint32_t layer) {
   const uint32_t second = __float_as_uint(b) & ~15u;
   const uint32_t low = second << 4 | (layer & 0xffu), high = (__float_as_uint(a) & ~15u) | second >> 28;
-  asm volatile("st.relaxed.gpu.global.b64 [%0], %1;" ::"l"(to), "l"(uint64_t{high} << 32 | low) : "memory");
+  return uint64_t{high} << 32 | low;
+}
+__device__ __forceinline__ void send(uint64_t* to, float a, float b, uint32_t layer) {
+  asm volatile("st.relaxed.gpu.global.b64 [%0], %1;" ::"l"(to), "l"(pair_of(a, b, layer)) : "memory");
+}
+__device__ __forceinline__ void send(uint64_t* to, const float4& x, uint32_t layer) {
+  asm volatile("st.relaxed.gpu.global.v2.b64 [%0], {%1, %2};" ::"l"(to), "l"(pair_of(x.x, x.y, layer)),
+               "l"(pair_of(x.z, x.w, layer))
+               : "memory");
 }
 __device__ __forceinline__ void look(const uint64_t* at, Pair (&pairs)[1]) {
   uint64_t v;

@@ -221,8 +221,8 @@ void DecodeProgram::finish() {
   const AttentionShape& heads = table_.attention;
   table_.max_splits = SplitPlan::of(heads.num_kv_heads).max_splits;
   const auto splits = static_cast<size_t>(heads.num_heads * table_.max_splits);
-  split_out_ = DeviceBuffer<DecodeLine>::zeroed(splits * static_cast<size_t>(heads.head_dim / 2));
-  split_sums_ = DeviceBuffer<DecodeLine>::zeroed(splits);
+  split_out_ = DeviceBuffer<uint64_t>::zeroed(splits * static_cast<size_t>(heads.head_dim / 2));
+  split_sums_ = DeviceBuffer<uint64_t>::zeroed(splits);
   embedding_ = DeviceBuffer<float>::zeroed(static_cast<size_t>(table_.width));
   table_.query_scale =
       static_cast<float>(1.4426950408889634 / std::sqrt(static_cast<double>(heads.head_dim)));

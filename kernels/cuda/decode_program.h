@@ -30,7 +30,7 @@
 
 namespace qwend::cuda {
 
-inline constexpr int kDecodeWarps = 12;
+inline constexpr int kDecodeWarps = 11;
 inline constexpr int kDecodeSuperTiles = 4;       // that share super-scales
 inline constexpr int kDecodeSuperArea = 128;      // bytes of a unit's super-scales, before its tiles
 inline constexpr int kMaxDecodeTileBytes = 1088;  // Q8_0's, with its scales
@@ -72,14 +72,6 @@ struct DecodeProduct {
   int32_t shape;  // index
 };
 
-// Two values and, twice, the number of the layer that they belong to: each half is written and read at once.
-struct alignas(16) DecodeLine {
-  float a;
-  uint32_t layer_of_a;
-  float b;
-  uint32_t layer_of_b;
-};
-
 // What those of a kind share. Sums go to sums[slot][rows / 2], pairs (decode_line.cuh), slots to be added up
 // by the reader; those that no CTA needs for a row tile are written as zeros. kOutput: no sums, the logits
 // themselves.
@@ -117,8 +109,8 @@ struct DecodeTable {
   float query_scale;       // log2(e) / sqrt(hd)
   int32_t max_splits;      // SplitPlan
   const float* embedding;  // [width] that the step begins with
-  DecodeLine* split_out;   // [H, max_splits, hd / 2]
-  DecodeLine* split_sums;  // [H, max_splits] (maximum, sum)
+  uint64_t* split_out;     // pairs [H, max_splits, hd / 2]
+  uint64_t* split_sums;    // pairs [H, max_splits] (maximum, sum)
   // Sizes in shared memory: bytes of the largest unit, results of row tiles in a CTA, input columns of a CTA,
   // as block formats read them and as FP16 does.
   int32_t slot_bytes, max_records, byte_cols, half_cols;
@@ -183,8 +175,7 @@ class DecodeProgram {
   DeviceBuffer<DecodeShape> device_shapes_;
   DeviceBuffer<DecodeLayer> device_layers_;
   DeviceBuffer<float> embedding_;
-  DeviceBuffer<uint64_t> sums_[kOutput];
-  DeviceBuffer<DecodeLine> split_out_, split_sums_;
+  DeviceBuffer<uint64_t> sums_[kOutput], split_out_, split_sums_;
 };
 
 // What CTA `cta` of `num_ctas` multiplies by of a part: tiles [begin, end) of its group's list, in which row

@@ -2,7 +2,7 @@
 // itself, in one pass over values as they arrive. Each group of 32 columns has a scale of its own, so that
 // nobody waits for the row's maximum, and an outlier costs its neighbours only.
 #pragma once
-#include "kernels/cuda/decode_stream.cuh"
+#include "kernels/cuda/decode_cut.cuh"
 #include "kernels/cuda/row_math.cuh"
 #include "kernels/cuda/tile_bytes.cuh"
 
@@ -12,7 +12,8 @@ inline constexpr uint32_t kRowGroup = 32;                  // columns
 inline constexpr int kByteTileBytes = 128;                 // of 64 columns: both parts
 inline constexpr int kHalfTileBytes = 128;                 // of 32 columns: both parts
 inline constexpr uint32_t kRowSlack = 3 * kHalfTileBytes;  // that may be read past a row
-inline constexpr float kLargestCode = 32639;               // 127 * 256 + 127
+inline constexpr int kSquares = (kWarps + 3) / 4 * 4;
+inline constexpr float kLargestCode = 32639;  // 127 * 256 + 127
 
 // Of bytes: what sums of codes are multiplied by, and the group's sum, of its first 16 columns, of the
 // others.
@@ -26,7 +27,7 @@ struct InputRow {
   RowGroup* groups;    // [32 columns]
   std::byte* halves;   // value = scale * (high + low), FP16: [32 columns][high, low][32]
   float* half_scales;  // [32 columns], powers of two
-  float* squares;      // [kWarps] sums of squares
+  float* squares;      // [kSquares] sums of squares, a warp's each; zeros
 };
 
 // The largest magnitude of the 32 columns that eight lanes hold, as bits.
@@ -105,28 +106,13 @@ __device__ __forceinline__ void fill(const InputRow& row, uint8_t parts, uint32_
     put(row, parts, x, column - begin, column >= begin && column < end);
   }
   if (lane_index() == 0) row.squares[warp_index()] = squares;
-  __syncthreads();
-}
-
-// The same from a source whose warps take 64 columns at a time, each in two lanes 16 apart. There is no sum
-// of squares.
-template <class Source>
-__device__ __forceinline__ void fill_doubled(const InputRow& row, uint8_t parts, uint32_t begin, uint32_t end,
-                                             uint32_t width, const Source& source) {
-#pragma unroll 1
-  for (uint32_t base = begin + 2 * (threadIdx.x - threadIdx.x % kWarp); base < end; base += 2 * kThreads) {
-    const uint32_t column = base + threadIdx.x % 16 * 4;
-    const float4 x = base < width ? source.load(column) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    put(row, parts, x, column - begin, threadIdx.x % kWarp < 16);
-  }
-  __syncthreads();
+  sync_workers();
 }
 
 __device__ __forceinline__ float sum_of_squares(const InputRow& row) {
-  static_assert(kWarps % 4 == 0);
   float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
 #pragma unroll
-  for (int w = 0; w < kWarps; w += 4) {
+  for (int w = 0; w < kSquares; w += 4) {
     const float4 v = *reinterpret_cast<const float4*>(row.squares + w);
     sum = {sum.x + v.x, sum.y + v.y, sum.z + v.z, sum.w + v.w};
   }

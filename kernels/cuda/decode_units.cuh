@@ -104,7 +104,9 @@ struct BlockUnit {
     for (int done = 0, count; done < tiles; done += count, supers += kSupersBytes) {
       const int32_t at = column + done;
       count = min(kSuperTiles - (at & (kSuperTiles - 1)), tiles - done);
-      if (count == 2) {
+      if (count == kSuperTiles) {
+        add_tiles<kSuperTiles>(first + done * T::kBytes, supers, row, at, count, own, sums);
+      } else if (count == 2) {
         add_tiles<2>(first + done * T::kBytes, supers, row, at, count, own, sums);
       } else {
         add_tiles<0>(first + done * T::kBytes, supers, row, at, count, own, sums);

@@ -90,19 +90,29 @@ __device__ __forceinline__ void barrier_init(uint32_t barrier, int count) {
 __device__ __forceinline__ void barrier_follow_copies(uint32_t barrier) {
   asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(barrier) : "memory");
 }
-// Until the phase of this parity has ended: 0 is the first's.
+// Whether the phase of this parity has ended: 0 is the first's.
+__device__ __forceinline__ bool barrier_ended(uint32_t barrier, uint32_t parity) {
+  uint32_t ended;
+  asm volatile("{ .reg .pred p; mbarrier.test_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
+               : "=r"(ended)
+               : "r"(barrier), "r"(parity)
+               : "memory");
+  return ended != 0;
+}
+// Until it has.
 __device__ __forceinline__ void barrier_wait(uint32_t barrier, uint32_t parity) {
+#if __CUDA_ARCH__ >= 900
   uint32_t ended;
   do {
-#if __CUDA_ARCH__ >= 900
     asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
-#else
-    asm volatile("{ .reg .pred p; mbarrier.test_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
-#endif
                  : "=r"(ended)
                  : "r"(barrier), "r"(parity)
                  : "memory");
   } while (ended == 0);
+#else
+  while (!barrier_ended(barrier, parity)) {
+  }
+#endif
 }
 
 #if __CUDA_ARCH__ >= 900
