@@ -376,36 +376,60 @@ void bench_small(Bench& bench) {
   }
 }
 
-// Launch and collect, so with the copies and the wait that a step has.
+// From the last kernel of a step to its draws, as in a step: settings have travelled meanwhile, the logits
+// were just written, and whatever else the cache held is the model's.
 void bench_sampler(Bench& bench) {
   constexpr int64_t kVocabulary = 151936;
   constexpr int kMaxRows = 256;
-  const auto logits = DeviceBuffer<float>::zeroed(static_cast<size_t>(kVocabulary * kMaxRows));
+  constexpr int32_t kPadding = 271;  // tokens at the end that nobody draws
+  const auto written = DeviceBuffer<float>::zeroed(static_cast<size_t>(kVocabulary * kMaxRows));
+  const DeviceBuffer<float> logits(written.size());
+  const DeviceBuffer<std::byte> model(size_t{1} << 30);  // long enough to write for launches to be ahead
   std::vector<float> values(logits.size());
-  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i * 2654435761u % 100003) * 1e-4f;
-  CUDA_CHECK(cudaMemcpy(logits.data(), values.data(), logits.bytes(), cudaMemcpyHostToDevice));
+  uint32_t state = 1;
+  for (float& value : values) {  // a sum of four: bell-shaped, without ties to speak of
+    value = 0.0f;
+    for (int i = 0; i < 4; ++i)
+      state = state * 1664525u + 1013904223u, value += static_cast<float>(state >> 8);
+    value *= 0x1p-22f;
+  }
+  copy_to_device(written.data(), values.data(), written.bytes());
   DeviceSampler sampler(kMaxRows);
   sampler.reserve(kVocabulary);
+  std::vector<int32_t> padding(kPadding), history(1000);
+  for (int32_t i = 0; i < kPadding; ++i) padding[static_cast<size_t>(i)] = kVocabulary - kPadding + i;
+  for (size_t i = 0; i < history.size(); ++i) history[i] = static_cast<int32_t>(i * 131);
   struct Case {
     const char* name;
     float temperature, top_p;
     int32_t top_k;
+    float repetition_penalty = 1.0f;
   };
   for (const Case& c : {Case{"greedy", 0, 1, 0},
                         {"top_k 20, top_p 0.8", 0.7f, 0.8f, 20},
+                        {"top_k 64, top_p 0.8", 0.7f, 0.8f, 64},
+                        {"top_k 20, 1,000 penalised", 0.7f, 0.8f, 20, 1.1f},
                         {"top_p 0.95", 1, 0.95f, 0},
                         {"plain", 1, 1, 0}}) {
     for (const int rows : {1, 64, 256}) {
       std::vector<SamplingRow> wanted(static_cast<size_t>(rows));
-      for (SamplingRow& row : wanted)
+      for (SamplingRow& row : wanted) {
         row.temperature = c.temperature, row.top_p = c.top_p, row.top_k = c.top_k;
+        row.repetition_penalty = c.repetition_penalty;
+        if (c.repetition_penalty != 1.0f) row.prompt_tokens = history;
+        row.banned_tokens = padding;
+      }
+      const auto bytes = static_cast<size_t>(kVocabulary * rows) * sizeof(float);
+      const cudaStream_t stream = bench.stream.get();
       const Event begin = make_event(true), end = make_event(true);
       std::vector<float> times;
       for (int r = 0; r < 25; ++r) {
         for (SamplingRow& row : wanted) row.position = r;
-        CUDA_CHECK(cudaEventRecord(begin.get(), bench.stream.get()));
-        sampler.launch(logits.data(), kVocabulary, wanted, bench.stream.get());
-        CUDA_CHECK(cudaEventRecord(end.get(), bench.stream.get()));
+        CUDA_CHECK(cudaMemsetAsync(model.data(), r, model.bytes(), stream));
+        CUDA_CHECK(cudaMemcpyAsync(logits.data(), written.data(), bytes, cudaMemcpyDeviceToDevice, stream));
+        CUDA_CHECK(cudaEventRecord(begin.get(), stream));
+        sampler.launch(logits.data(), kVocabulary, wanted, stream);
+        CUDA_CHECK(cudaEventRecord(end.get(), stream));
         sampler.collect();
         CUDA_CHECK(cudaEventSynchronize(end.get()));
         float milliseconds = 0;
@@ -414,7 +438,7 @@ void bench_sampler(Bench& bench) {
       }
       std::ranges::nth_element(times, times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2));
       bench.report("sampler", c.name, rows, static_cast<double>(times[times.size() / 2]) * 1e3,
-                   4.0 * kVocabulary * rows, 0);
+                   static_cast<double>(bytes), 0);
     }
   }
 }
