@@ -33,22 +33,27 @@ struct StepSlot {
 
 struct DeviceSampler::Impl {
   explicit Impl(int32_t rows)
-      : max_rows(static_cast<size_t>(rows)), drawn(DeviceBuffer<int32_t>::zeroed(max_rows)) {}
+      : max_rows(static_cast<size_t>(rows)),
+        drawn(DeviceBuffer<int32_t>::zeroed(max_rows)),
+        arrivals(DeviceBuffer<uint32_t>::zeroed(max_rows)) {}
 
   const size_t max_rows;
   int64_t vocab = 0;  // of reserve()
   DeviceBuffer<int32_t> drawn;
+  DeviceBuffer<uint32_t> arrivals;
   // [max_rows, groups]: SamplerMemory; edits also for each row, a bitmap and its ranks
   DeviceBuffer<uint32_t> keys, raw_keys, edit_bits;
   DeviceBuffer<float> sums, raw_sums;
   DeviceBuffer<int32_t> edit_ranks;
+  DeviceBuffer<unsigned char> scratch;
   // Lists travel beside the step's other work, which is still running when launch() is called.
   Stream copies = make_stream();
   std::array<StepSlot, kMaxInFlight> slots;
   size_t launched = 0, collected = 0;  // steps; step n uses slot n % kMaxInFlight
 
   SamplerMemory memory() const {
-    return {keys.data(), sums.data(), raw_keys.data(), raw_sums.data(), drawn.data()};
+    return {keys.data(),     sums.data(),    raw_keys.data(), raw_sums.data(),
+            arrivals.data(), scratch.data(), drawn.data()};
   }
 };
 
@@ -72,6 +77,8 @@ void DeviceSampler::reserve(int64_t vocab) {
   impl.raw_sums = DeviceBuffer<float>(figures);
   impl.edit_bits = DeviceBuffer<uint32_t>(figures * kGroupWords);
   impl.edit_ranks = DeviceBuffer<int32_t>(figures);
+  impl.scratch =
+      DeviceBuffer<unsigned char>(impl.max_rows * SamplerMemory::scratch_bytes(static_cast<int32_t>(groups)));
   // A row of 151,936: a mask of its own, 1,024 tokens of history, the 20 largest logits.
   const size_t row_bytes = sizeof(DeviceRow) + bitmap_bytes + 1024 * sizeof(int32_t);
   for (StepSlot& slot : impl.slots) {
@@ -103,13 +110,17 @@ void DeviceSampler::launch(const float* logits, int64_t vocab, std::span<const S
 
   const auto* device_rows = reinterpret_cast<const DeviceRow*>(slot.arena.data());
   const auto* edited = reinterpret_cast<const int32_t*>(slot.arena.data() + step.edited_offset());
+  const auto* wide = reinterpret_cast<const int32_t*>(slot.arena.data() + step.wide_offset());
   const auto num_rows = static_cast<int32_t>(rows.size());
   const SamplerMemory memory = impl.memory();
   if (step.num_edited() > 0) {
     edit_scores(device_rows, edited, step.num_edited(), logits, vocab, memory, stream);
   }
-  look_at_rows(device_rows, num_rows, logits, vocab, memory, stream);
-  draw_rows(device_rows, num_rows, logits, vocab, memory, slot.results.data(), slot.tops.data(), stream);
+  look_at_rows(device_rows, num_rows, logits, vocab, memory, slot.results.data(), stream);
+  if (step.num_wide() > 0) {
+    draw_rows(device_rows, wide, step.num_wide(), logits, vocab, memory, slot.results.data(),
+              slot.tops.data(), stream);
+  }
   CUDA_CHECK(cudaEventRecord(slot.done.get(), stream));
 }
 

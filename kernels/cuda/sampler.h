@@ -15,15 +15,17 @@ namespace qwend::cuda {
 // lie between. Draws equal those of the CPU sampler for the same logits, but where a sum's rounding decides.
 // A row's draw does not depend on the other rows, and is the same each time.
 //
-// Two kernels a step, one more with bias or penalties (sampler_kernels.cu). Token histories of rows with
-// penalties travel to the device whole in each step, 4 bytes a token, beside the step's other work.
+// One kernel a step where all rows need few candidates (greedy, or top_k up to kMostFew, and no
+// log-probabilities), one more for others, one more with bias or penalties (sampler_kernels.cu). Token
+// histories of rows with penalties travel to the device whole in each step, 4 bytes a token, beside the
+// step's other work.
 class DeviceSampler {
  public:
   static constexpr int32_t kMaxInFlight = 2;
 
   explicit DeviceSampler(int32_t max_rows);
   ~DeviceSampler();
-  // Takes the memory that rows of this width (at most 2^19) need: 105 KB of device memory a row of 151,936.
+  // Takes the memory that rows of this width (at most 2^19) need: 155 KB of device memory a row of 151,936.
   // Start-up only.
   void reserve(int64_t vocab);
 

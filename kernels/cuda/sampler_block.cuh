@@ -27,12 +27,20 @@ class DeviceBlock {
   template <class F>
   __device__ __forceinline__ void each_score(const ScoreView& view, const uint32_t* keys, uint32_t least,
                                              F f) {
-    visit_groups(view, keys, least, [&](int32_t, int32_t first, const FourScores& four) {
-#pragma unroll
-      for (int32_t i = 0; i < 4; ++i) {
-        if (four.x[i] > lowest_score()) f(first + i, four.x[i]);
-      }
-    });
+    visit_groups(view, keys, least,
+                 [&](int32_t, int32_t first, const FourScores& four) { each_of_four(first, four, f); });
+    __syncthreads();
+  }
+  // The same in the `count` groups listed.
+  template <class F>
+  __device__ __forceinline__ void each_score_of(const ScoreView& view, const int32_t* listed, int32_t count,
+                                                F f) {
+    visit_logits<Code::Short>(
+        view, count, [&](int32_t i) { return listed[i]; },
+        [&](int32_t, int32_t first, const DrawableWords& words, FourScores& four) {
+          edit_four(view, first, words, four);
+          each_of_four(first, four, f);
+        });
     __syncthreads();
   }
   template <class F>
@@ -48,10 +56,7 @@ class DeviceBlock {
                                                     uint32_t least, F f) {
     uint32_t best = 0;
     visit_groups(view, keys, least, [&](int32_t, int32_t first, const FourScores& four) {
-#pragma unroll
-      for (int32_t i = 0; i < 4; ++i) {
-        if (four.x[i] > lowest_score()) best = max(best, f(first + i, four.x[i]));
-      }
+      each_of_four(first, four, [&](int32_t token, float score) { best = max(best, f(token, score)); });
     });
     return block_max(best);
   }
@@ -137,6 +142,42 @@ class DeviceBlock {
     return static_cast<int32_t>(total);
   }
 
+  // Whether the code for the groups in flight is there once for each of them, or once for all.
+  enum class Code : uint8_t { Long, Short };
+  // f(group, the lane's first token, the words of its mask, its logits), of the groups group_at(i), i in
+  // [0, n), that are not below 0. A warp a group. No barrier.
+  template <Code kCode, class At, class F>
+  __device__ __forceinline__ static void visit_logits(const ScoreView& view, int32_t n, At group_at, F f) {
+    for (int32_t base = warp(); base < n; base += kAhead * kWarps) {
+      int32_t group[kAhead];
+      FourScores four[kAhead];
+      DrawableWords words[kAhead];
+#pragma unroll
+      for (int32_t u = 0; u < kAhead; ++u) {
+        const int32_t i = base + u * kWarps;
+        group[u] = i < n ? group_at(i) : -1;
+        if (group[u] < 0) continue;
+        four[u] = load_four(view.logits, view.vocab, first_token(group[u]));
+        words[u] = load_drawable(view, first_token(group[u]));
+      }
+      if constexpr (kCode == Code::Long) {
+#pragma unroll
+        for (int32_t u = 0; u < kAhead; ++u) {
+          if (group[u] >= 0) f(group[u], first_token(group[u]), words[u], four[u]);
+        }
+      } else {
+#pragma unroll 1
+        for (int32_t u = 0; u < kAhead; ++u) {
+          if (group[0] >= 0) f(group[0], first_token(group[0]), words[0], four[0]);
+#pragma unroll
+          for (int32_t v = 0; v + 1 < kAhead; ++v) {
+            group[v] = group[v + 1], four[v] = four[v + 1], words[v] = words[v + 1];
+          }
+        }
+      }
+    }
+  }
+
   // ---- inside f: threads may meet at one address
 
   __device__ __forceinline__ int32_t add(int32_t* to, int32_t value) { return atomicAdd(to, value); }
@@ -167,42 +208,30 @@ class DeviceBlock {
   __device__ static int32_t lane() { return thread() % 32; }
   __device__ static int32_t warp() { return thread() / 32; }
 
-  __device__ __forceinline__ static uint32_t largest_key(const FourScores& four) {
-    return max(max(score_key(four.x[0]), score_key(four.x[1])),
-               max(score_key(four.x[2]), score_key(four.x[3])));
-  }
   template <class F>
   __device__ __forceinline__ static uint64_t sum_of(int32_t first, const FourScores& four, F& f) {
     uint64_t sum = 0;
-#pragma unroll
-    for (int32_t i = 0; i < 4; ++i) {
-      if (four.x[i] > lowest_score()) sum += f(first + i, four.x[i]);
-    }
+    each_of_four(first, four, [&](int32_t token, float score) { sum += f(token, score); });
     return sum;
   }
+  template <class F>
+  __device__ __forceinline__ static void each_of_four(int32_t first, const FourScores& four, F f) {
+#pragma unroll
+    for (int32_t i = 0; i < 4; ++i) {
+      if (four.x[i] > lowest_score()) f(first + i, four.x[i]);
+    }
+  }
 
-  // f(group, the lane's first token, its scores); a warp a group.
+  // f(group, the lane's first token, its scores) of the groups whose key is at least `least`.
   template <class F>
   __device__ __forceinline__ void visit_groups(const ScoreView& view, const uint32_t* keys, uint32_t least,
                                                F f) {
-    const int32_t groups = view.groups();
-    for (int32_t base = warp(); base < groups; base += kAhead * kWarps) {
-      FourScores four[kAhead];
-#pragma unroll
-      for (int32_t u = 0; u < kAhead; ++u) {
-        const int32_t g = base + u * kWarps;
-        if (g < groups && keys[g] >= least) four[u] = load_four(view.logits, view.vocab, first_token(g));
-      }
-#pragma unroll 1  // shifting the registers keeps the code a quarter as long
-      for (int32_t g = base; g < min(groups, base + kAhead * kWarps); g += kWarps) {
-        if (keys[g] >= least) {
-          edit_four(view, first_token(g), four[0]);
-          f(g, first_token(g), four[0]);
-        }
-#pragma unroll
-        for (int32_t u = 0; u + 1 < kAhead; ++u) four[u] = four[u + 1];
-      }
-    }
+    visit_logits<Code::Short>(
+        view, view.groups(), [&](int32_t g) { return keys[g] >= least ? g : -1; },
+        [&](int32_t g, int32_t first, const DrawableWords& words, FourScores& four) {
+          edit_four(view, first, words, four);
+          f(g, first, four);
+        });
   }
   __device__ static int32_t first_token(int32_t g) { return g * kGroup + lane() * 4; }
 

@@ -96,9 +96,7 @@ class RowSampler {
   // -1 where rounding leaves nothing at the row's random number.
   QWEND_ROW_FN int32_t sample() {
     weighing_ = {key_score(top_key_), row_.scale};
-    // Weights further below round to 0: no such token can be drawn.
-    const uint32_t drawable = score_key(bounded(weighing_.top - 31.0f / row_.scale));
-    least_ = drawable > kNeverKey ? drawable : kNeverKey + 1;
+    least_ = weighing_.least_key();
     const bool typical = row_.typical_p < 1.0f, nucleus = row_.top_p < 1.0f;
     if (row_.min_p > 0.0f && !typical && !nucleus) raise_least(static_cast<double>(row_.min_p) * 0.999);
     uint64_t total = 0;
@@ -168,10 +166,11 @@ class RowSampler {
     const int32_t wanted = row_.num_logprobs;
     if (wanted <= kListed) {
       const int32_t count = list_largest(block_, scratch_, *view_, top_key_, kNeverKey + 1, wanted);
+      const CandidateList& list = scratch_.list();
       block_.each(count, [&](int32_t i) {
         int32_t place = 0;
-        for (int32_t j = 0; j < count; ++j) place += heavier(scratch_.list(), j, i) ? 1 : 0;
-        if (place < wanted) tops[place] = {scratch_.list().token[i], scratch_.list().score[i]};
+        for (int32_t j = 0; j < count; ++j) place += list.order[j] > list.order[i] ? 1 : 0;
+        if (place < wanted) tops[place] = {list.token(i), list.score(i)};
       });
       return count < wanted ? count : wanted;
     }

@@ -1,10 +1,12 @@
-// Two kernels a step: one reads the logits once, with many blocks a row, and leaves a few figures of each
-// group of 128 tokens; the other, one block a row, returns to the groups that matter and draws. Rows with
-// bias or penalties take one more before them.
+// One kernel a step reads the logits once, with many blocks a row, and leaves a few figures of each group of
+// 128 tokens. The last block to finish a row that needs few candidates returns to the groups that matter and
+// draws. Other rows are drawn by a second kernel, one block a row; rows with bias or penalties take one more
+// before these.
 #include "kernels/cuda/error.h"
 #include "kernels/cuda/sampler_block.cuh"
 #include "kernels/cuda/sampler_draw.h"
 #include "kernels/cuda/sampler_edits.h"
+#include "kernels/cuda/sampler_few.h"
 #include "kernels/cuda/sampler_kernels.h"
 
 namespace qwend::cuda {
@@ -13,9 +15,11 @@ namespace {
 
 constexpr int32_t kEditThreads = 1024;
 constexpr int32_t kLookThreads = 256;
-// Two groups a warp: 16 a block, 75 blocks for a row of 151,936, enough to fill a GPU from one row.
-constexpr int32_t kGroupsPerWarp = 2;
-constexpr int32_t kLookGroups = kLookThreads / 32 * kGroupsPerWarp;
+constexpr int32_t kLookBlocks = 4;  // a multiprocessor: 64 KB of it on their way
+// Groups of each warp of a block: the fewer, the more blocks a row has. Two fill a GPU from one row; more
+// save blocks, each of which waits for its row's settings first, where rows are many.
+constexpr int32_t kFewestGroups = 2, kMostGroups = 8;
+constexpr int32_t kManyBlocks = 2112;  // four for each place on 132 multiprocessors
 constexpr int32_t kDrawThreads = 512;
 
 int32_t num_groups(int64_t vocab) { return static_cast<int32_t>((vocab + kGroup - 1) / kGroup); }
@@ -36,12 +40,20 @@ __global__ void __launch_bounds__(kEditThreads)
               reinterpret_cast<int32_t*>(edit_memory + groups * kGroupWords));
 }
 
+// The settings of a row, into shared memory. All threads; ends with a barrier.
+__device__ __forceinline__ void load_row(const DeviceRow* from, DeviceRow& to) {
+  constexpr uint32_t kWords = sizeof(DeviceRow) / sizeof(uint32_t);
+  static_assert(sizeof(DeviceRow) % sizeof(uint32_t) == 0 && kWords <= kLookThreads);
+  if (threadIdx.x < kWords) {
+    reinterpret_cast<uint32_t*>(&to)[threadIdx.x] = reinterpret_cast<const uint32_t*>(from)[threadIdx.x];
+  }
+  __syncthreads();
+}
+
 // Key and sum of a group whose scores the warp holds.
 __device__ __forceinline__ void store_figures(const FourScores& four, float scale, bool with_sum,
                                               uint32_t* key_out, float* sum_out) {
-  const uint32_t own =
-      max(max(score_key(four.x[0]), score_key(four.x[1])), max(score_key(four.x[2]), score_key(four.x[3])));
-  const uint32_t key = __reduce_max_sync(~0u, own);
+  const uint32_t key = __reduce_max_sync(~0u, largest_key(four));
   const bool first = threadIdx.x % 32 == 0;
   if (first) *key_out = key;
   if (!with_sum) return;
@@ -56,56 +68,106 @@ __device__ __forceinline__ void store_figures(const FourScores& four, float scal
   if (first) *sum_out = sum;
 }
 
-__global__ void __launch_bounds__(kLookThreads)
+// Whether this block is the last of its row's to come here; what the others wrote before is then visible to
+// all its threads. Leaves the count at 0 for the next launch.
+__device__ __forceinline__ bool last_to_arrive(uint32_t* arrivals) {
+  __shared__ bool last;
+  __syncthreads();
+  if (threadIdx.x == 0) {  // after a barrier: releases what the whole block wrote
+    uint32_t before;
+    asm volatile("atom.acq_rel.gpu.global.inc.u32 %0, [%1], %2;"
+                 : "=r"(before)
+                 : "l"(arrivals), "r"(gridDim.x - 1)
+                 : "memory");
+    last = before == gridDim.x - 1;
+  }
+  __syncthreads();
+  return last;
+}
+
+// A row that a list does not do for after all, in device memory: bans or ties without end. Seldom taken.
+template <class Block>
+__device__ __noinline__ DrawnRow draw_by_thresholds(Block block, const RowTask& task, RowScratch scratch) {
+  RowSampler<Block> sampler(block, task, scratch);
+  return sampler.draw(nullptr);
+}
+
+__global__ void __launch_bounds__(kLookThreads, kLookBlocks)
     look_kernel(const DeviceRow* __restrict__ rows, const float* __restrict__ logits, int32_t vocab,
-                SamplerMemory memory) {
+                int32_t block_groups, SamplerMemory memory, DrawnRow* results) {
+  using Block = DeviceBlock<kLookThreads>;
+  struct Shared {
+    Block::Shared block;
+    RowTask task;
+    FewScratch few;
+  };
+  alignas(Shared) __shared__ unsigned char shared_memory[sizeof(Shared)];
+  Shared& shared = *reinterpret_cast<Shared*>(shared_memory);
+  RowTask& task = shared.task;
+  const DeviceRow& row = task.row;
   const int64_t row_index = blockIdx.y;
   const int32_t groups = (vocab + kGroup - 1) / kGroup;
-  const int32_t warp = static_cast<int32_t>(threadIdx.x) / 32, lane = static_cast<int32_t>(threadIdx.x) % 32;
-  const int32_t first_group = static_cast<int32_t>(blockIdx.x) * kLookGroups + warp * kGroupsPerWarp;
+  const int64_t figures = row_index * groups;
   const float* row_logits = logits + row_index * vocab;
-  FourScores four[kGroupsPerWarp];
-#pragma unroll
-  for (int32_t u = 0; u < kGroupsPerWarp; ++u) {
-    four[u] = load_four(row_logits, vocab, (first_group + u) * kGroup + lane * 4);
-  }
-  const DeviceRow& row = rows[row_index];
+  uint32_t* const keys = memory.keys + figures;
+  load_row(rows + row_index, task.row);
+
   const ScoreView view = edited_view(row_logits, vocab, row);
+  const int32_t first_group = static_cast<int32_t>(blockIdx.x) * block_groups;
+  const int32_t count = min(block_groups, groups - first_group);
+  const auto group_at = [&](int32_t i) { return first_group + i; };
   const bool with_sums = row.needs_sums(), with_raw = row.num_logprobs >= 0;
-  const float scale = row.scale;
+  if (!with_sums && !with_raw && view.edit_bits == nullptr) {  // most rows: little code, in registers
+    ScoreView unedited = view;
+    unedited.edit_bits = nullptr;
+    Block::visit_logits<Block::Code::Long>(
+        view, count, group_at, [&](int32_t g, int32_t first, const DrawableWords& words, FourScores& four) {
+          edit_four(unedited, first, words, four);
+          store_figures(four, 1.0f, false, keys + g, nullptr);
+        });
+  } else {
+    Block::visit_logits<Block::Code::Short>(
+        view, count, group_at, [&](int32_t g, int32_t first, const DrawableWords& words, FourScores& four) {
+          if (with_raw) {
+            FourScores raw = four;
 #pragma unroll
-  for (int32_t u = 0; u < kGroupsPerWarp; ++u) {
-    const int32_t g = first_group + u;
-    if (g >= groups) return;
-    const int64_t at = row_index * groups + g;
-    if (with_raw) {
-      FourScores raw = four[u];
-#pragma unroll
-      for (int32_t i = 0; i < 4; ++i) raw.x[i] = finite_logit(raw.x[i]);
-      store_figures(raw, 1.0f, true, memory.raw_keys + at, memory.raw_sums + at);
+            for (int32_t i = 0; i < 4; ++i) raw.x[i] = finite_logit(raw.x[i]);
+            store_figures(raw, 1.0f, true, memory.raw_keys + figures + g, memory.raw_sums + figures + g);
+          }
+          edit_four(view, first, words, four);
+          store_figures(four, row.scale, with_sums, keys + g, memory.sums + figures + g);
+        });
+  }
+  if (!row.few || !last_to_arrive(memory.arrivals + row_index)) return;
+
+  Block block(shared.block);
+  DrawnRow drawn;
+  drawn.token = draw_from_few(block, shared.few, view, keys, row);
+  if (drawn.token < 0) {
+    if (threadIdx.x == 0) {
+      task.look = {.keys = keys};
+      task.set_views(row_logits, vocab);
     }
-    edit_four(view, g * kGroup + lane * 4, four[u]);
-    store_figures(four[u], scale, with_sums, memory.keys + at, memory.sums + at);
+    __syncthreads();
+    drawn = draw_by_thresholds(block, task, memory.scratch_of(row_index, groups));
+  }
+  if (threadIdx.x == 0) {
+    results[row_index] = drawn;
+    memory.drawn[row_index] = drawn.token;
   }
 }
 
 __global__ void __launch_bounds__(kDrawThreads)
-    draw_kernel(const DeviceRow* __restrict__ rows, const float* logits, int32_t vocab, SamplerMemory memory,
-                DrawnRow* results, TokenLogprob* tops) {
+    draw_kernel(const DeviceRow* __restrict__ rows, const int32_t* wide, const float* logits, int32_t vocab,
+                SamplerMemory memory, DrawnRow* results, TokenLogprob* tops) {
   using Block = DeviceBlock<kDrawThreads>;
   extern __shared__ __align__(16) unsigned char draw_memory[];
   __shared__ Block::Shared shared;
   alignas(RowTask) __shared__ unsigned char task_memory[sizeof(RowTask)];
   RowTask& task = *reinterpret_cast<RowTask*>(task_memory);
-  constexpr uint32_t kRowWords = sizeof(DeviceRow) / sizeof(uint32_t);
-  static_assert(sizeof(DeviceRow) % sizeof(uint32_t) == 0 && kRowWords <= kDrawThreads);
-  const int64_t row_index = blockIdx.x;
+  const int64_t row_index = wide[blockIdx.x];
   const int32_t groups = (vocab + kGroup - 1) / kGroup;
-  if (threadIdx.x < kRowWords) {
-    reinterpret_cast<uint32_t*>(&task.row)[threadIdx.x] =
-        reinterpret_cast<const uint32_t*>(rows + row_index)[threadIdx.x];
-  }
-  __syncthreads();
+  load_row(rows + row_index, task.row);
   if (threadIdx.x == 0) {
     const int64_t at = row_index * groups;
     task.look = {memory.keys + at, memory.sums + at, memory.raw_keys + at, memory.raw_sums + at};
@@ -139,18 +201,27 @@ void edit_scores(const DeviceRow* rows, const int32_t* edited, int32_t num_edite
 }
 
 void look_at_rows(const DeviceRow* rows, int32_t num_rows, const float* logits, int64_t vocab,
-                  const SamplerMemory& memory, cudaStream_t stream) {
+                  const SamplerMemory& memory, DrawnRow* results, cudaStream_t stream) {
+  constexpr int32_t kWarps = kLookThreads / 32;
   const int32_t groups = num_groups(vocab);
-  const dim3 grid(static_cast<uint32_t>((groups + kLookGroups - 1) / kLookGroups),
-                  static_cast<uint32_t>(num_rows));
-  look_kernel<<<grid, kLookThreads, 0, stream>>>(rows, logits, static_cast<int32_t>(vocab), memory);
+  const auto blocks_of_row = [&](int32_t warp_groups) {
+    return (groups + kWarps * warp_groups - 1) / (kWarps * warp_groups);
+  };
+  int32_t warp_groups = kMostGroups;
+  while (warp_groups > kFewestGroups && int64_t{blocks_of_row(warp_groups)} * num_rows < kManyBlocks) {
+    warp_groups /= 2;
+  }
+  const dim3 grid(static_cast<uint32_t>(blocks_of_row(warp_groups)), static_cast<uint32_t>(num_rows));
+  look_kernel<<<grid, kLookThreads, 0, stream>>>(rows, logits, static_cast<int32_t>(vocab),
+                                                 kWarps * warp_groups, memory, results);
   CUDA_CHECK_LAUNCH();
 }
 
-void draw_rows(const DeviceRow* rows, int32_t num_rows, const float* logits, int64_t vocab,
-               const SamplerMemory& memory, DrawnRow* results, TokenLogprob* tops, cudaStream_t stream) {
-  draw_kernel<<<static_cast<uint32_t>(num_rows), kDrawThreads, RowScratch::bytes(num_groups(vocab)),
-                stream>>>(rows, logits, static_cast<int32_t>(vocab), memory, results, tops);
+void draw_rows(const DeviceRow* rows, const int32_t* wide, int32_t num_wide, const float* logits,
+               int64_t vocab, const SamplerMemory& memory, DrawnRow* results, TokenLogprob* tops,
+               cudaStream_t stream) {
+  draw_kernel<<<static_cast<uint32_t>(num_wide), kDrawThreads, RowScratch::bytes(num_groups(vocab)),
+                stream>>>(rows, wide, logits, static_cast<int32_t>(vocab), memory, results, tops);
   CUDA_CHECK_LAUNCH();
 }
 

@@ -59,6 +59,7 @@ struct DeviceRow {
   int32_t num_logprobs = -1;  // at most the vocabulary
   int32_t first_top = 0;      // where its largest logits go, and behind them those of logprob_tokens
   bool greedy = false;
+  bool few = false;  // drawn from few candidates (sampler_few.h), without log-probabilities
   // Whether the sums of the groups' weights are wanted from the first look.
   QWEND_ROW_FN bool needs_sums() const { return !greedy && top_k == 0 && typical_p >= 1.0f; }
 };
@@ -179,7 +180,7 @@ QWEND_ROW_FN FourScores load_four(const float* logits, int32_t vocab, int32_t fi
 #ifdef __CUDA_ARCH__
   if (vocab % 4 == 0 && (reinterpret_cast<uintptr_t>(logits) & 15) == 0) {
     float4 v = make_float4(NAN, NAN, NAN, NAN);
-    if (first < vocab) v = *reinterpret_cast<const float4*>(logits + first);
+    if (first < vocab) v = *reinterpret_cast<const float4*>(logits + static_cast<uint32_t>(first));
     four.x[0] = v.x, four.x[1] = v.y, four.x[2] = v.z, four.x[3] = v.w;
     return four;
   }
@@ -188,11 +189,26 @@ QWEND_ROW_FN FourScores load_four(const float* logits, int32_t vocab, int32_t fi
   return four;
 }
 
+// The words of mask and bans that the tokens first .. first + 3 lie in. Joined where they are used, so that
+// loading many does not wait for each.
+struct DrawableWords {
+  uint32_t allowed = ~0u, banned = 0;
+  QWEND_ROW_FN uint32_t of_four(int32_t first) const { return (allowed & ~banned) >> (first % 32) & 15u; }
+};
+QWEND_ROW_FN DrawableWords load_drawable(const ScoreView& view, int32_t first) {
+  DrawableWords words;
+  const uint32_t word = static_cast<uint32_t>(first) / 32;
+  if (view.allowed != nullptr) words.allowed = view.allowed[word];
+  if (view.banned != nullptr) words.banned = view.banned[word];
+  return words;
+}
+
 // The scores that loaded logits become; -inf for tokens that cannot be drawn and past the vocabulary.
-QWEND_ROW_FN void edit_four(const ScoreView& view, int32_t first, FourScores& four) {
+QWEND_ROW_FN void edit_four(const ScoreView& view, int32_t first, const DrawableWords& words,
+                            FourScores& four) {
   for (int32_t i = 0; i < 4; ++i) four.x[i] = finite_logit(four.x[i]);
-  const int32_t word = first / 32, shift = first % 32;
   if (view.edit_bits != nullptr) {
+    const int32_t word = first / 32, shift = first % 32;
     const uint32_t bits = view.edit_bits[word];
     const uint32_t own = bits >> shift & 15u;
     if (own != 0) {
@@ -203,17 +219,22 @@ QWEND_ROW_FN void edit_four(const ScoreView& view, int32_t first, FourScores& fo
       }
     }
   }
-  uint32_t keep = 15u;
-  if (view.allowed != nullptr) keep &= view.allowed[word] >> shift;
-  if (view.banned != nullptr) keep &= ~(view.banned[word] >> shift);
+  const uint32_t drawable = words.of_four(first);
   for (int32_t i = 0; i < 4; ++i) {
-    if ((keep >> i & 1u) == 0) four.x[i] = lowest_score();
+    if ((drawable >> i & 1u) == 0) four.x[i] = lowest_score();
   }
+}
+
+// Of scores, not of logits.
+QWEND_ROW_FN uint32_t largest_key(const FourScores& four) {
+  const float low = four.x[0] > four.x[1] ? four.x[0] : four.x[1];
+  const float high = four.x[2] > four.x[3] ? four.x[2] : four.x[3];
+  return score_key(low > high ? low : high);
 }
 
 QWEND_ROW_FN FourScores scores_of_four(const ScoreView& view, int32_t first) {
   FourScores four = load_four(view.logits, view.vocab, first);
-  edit_four(view, first, four);
+  edit_four(view, first, load_drawable(view, first), four);
   return four;
 }
 

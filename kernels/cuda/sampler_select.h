@@ -11,14 +11,22 @@ inline constexpr int32_t kListed = 512;  // candidates that fit into the block's
 inline constexpr int32_t kBinBits = 12;
 inline constexpr int32_t kBins = 1 << kBinBits;
 
-// A few candidates of a row, by ascending token. Of those that were dropped the amount is 0.
+// A few candidates of a row, in no order. Of those that were dropped the amount is 0.
 struct CandidateList {
-  int32_t token[kListed];
-  float score[kListed];
+  uint64_t order[kListed];  // larger for the larger score, or the lower token at equal scores
   uint64_t amount[kListed];
-  uint64_t next_amount[kListed];
-  int32_t found_token[kListed];  // as they were found, in no order
-  float found_score[kListed];
+  uint64_t figure[kListed];  // what a filter finds out about each
+  uint64_t weight;           // of all that keep_largest() looked at
+  int32_t group[kListed];    // groups that hold candidates
+  int32_t num_groups, count;
+  int32_t drawn;
+  QWEND_ROW_FN void set(int32_t i, int32_t token, float score) {
+    order[i] = uint64_t{score_key(score)} << 32 | ~static_cast<uint32_t>(token);
+  }
+  QWEND_ROW_FN int32_t token(int32_t i) const {
+    return static_cast<int32_t>(~static_cast<uint32_t>(order[i]));
+  }
+  QWEND_ROW_FN float score(int32_t i) const { return key_score(static_cast<uint32_t>(order[i] >> 32)); }
 };
 
 // Shared memory of a block that samples a row: bins or a list, and two figures of each group.
@@ -99,6 +107,11 @@ struct Weighing {
   // The least weight that min_p keeps beside this largest one.
   QWEND_ROW_FN double least(float min_p, uint32_t largest_key) const {
     return static_cast<double>(min_p) * static_cast<double>(weight(key_score(largest_key)));
+  }
+  // The least key that can be drawn: weights further below round to 0.
+  QWEND_ROW_FN uint32_t least_key() const {
+    const uint32_t key = score_key(bounded(top - 31.0f / scale));
+    return key > kNeverKey ? key : kNeverKey + 1;
   }
   // -w log w, at most 1 / e
   QWEND_ROW_FN uint64_t information(float score) const {

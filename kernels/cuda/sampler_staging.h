@@ -11,13 +11,14 @@
 #include "kernels/check.h"
 #include "kernels/cpu/philox.h"
 #include "kernels/cpu/sampler.h"
-#include "kernels/cuda/sampler_row.h"
+#include "kernels/cuda/sampler_few.h"
 #include "kernels/sampling.h"
 
 namespace qwend::cuda {
 
 // Use: plan(rows), make room, write(rows, ...). Layout: DeviceRow of each row, indices of the rows with
-// edited scores, lists and bitmaps; behind them, on the device only, scratch for edited scores.
+// edited scores and of those that need more than few candidates, lists and bitmaps; behind them, on the
+// device only, scratch for edited scores.
 //
 // A mask, or a list of bans, that several rows share (the same memory, or equal ids) is packed once, as a
 // bitmap. Token histories travel whole in each step, but only those of rows with penalties: 4 bytes a token.
@@ -32,6 +33,7 @@ class StepStaging {
   void plan(std::span<const SamplingRow> rows) {
     bitmaps_.clear();
     edited_.clear();
+    wide_.clear();
     row_bitmaps_.clear();
     num_tops_ = 0;
     size_t lists = 0, edited_tokens = 0;
@@ -40,6 +42,7 @@ class StepStaging {
       row_bitmaps_.push_back({mask_index(row), bans_index(row)});
       num_tops_ += num_tops_of(row);
       lists += padded(logprob_tokens_of(row).size_bytes());
+      if (!needs_few(row)) wide_.push_back(static_cast<int32_t>(i));
       if (!edits_scores(row)) continue;
       edited_.push_back(static_cast<int32_t>(i));
       const History history = penalised_history(row);
@@ -49,7 +52,8 @@ class StepStaging {
       edited_tokens += num_edited_tokens(row, history);
     }
     upload_bytes_ = padded(rows.size() * sizeof(DeviceRow)) + padded(edited_.size() * sizeof(int32_t)) +
-                    lists + bitmaps_.size() * padded(words_ * sizeof(uint32_t));
+                    padded(wide_.size() * sizeof(int32_t)) + lists +
+                    bitmaps_.size() * padded(words_ * sizeof(uint32_t));
     device_bytes_ = upload_bytes_ + edited_tokens * (sizeof(float) + sizeof(uint32_t));
   }
 
@@ -58,6 +62,8 @@ class StepStaging {
   size_t num_tops() const { return num_tops_; }          // TokenLogprob entries that the rows ask for
   int32_t num_edited() const { return static_cast<int32_t>(edited_.size()); }
   size_t edited_offset() const { return edited_offset_; }  // of the indices of rows with edited scores
+  int32_t num_wide() const { return static_cast<int32_t>(wide_.size()); }
+  size_t wide_offset() const { return wide_offset_; }  // of the indices of rows that need many candidates
 
   // host: [upload_bytes]. device: where that will lie, [device_bytes]; not touched here.
   // edit_bits, edit_ranks: a bitmap and its ranks (RowEdits) for each row, on the device.
@@ -69,6 +75,8 @@ class StepStaging {
     auto* out = take<DeviceRow>(rows.size()).host;
     edited_offset_ = used_;
     std::copy(edited_.begin(), edited_.end(), take<int32_t>(edited_.size()).host);
+    wide_offset_ = used_;
+    std::copy(wide_.begin(), wide_.end(), take<int32_t>(wide_.size()).host);
     for (Bitmap& bitmap : bitmaps_) write_bitmap(bitmap);
     scratch_used_ = upload_bytes_;
     int32_t first_top = 0;
@@ -205,7 +213,12 @@ class StepStaging {
     if (cpu::excludes_top_choices(row)) out.xtc_threshold = cpu::top_choice_share(row);
     out.uniform = uniform_at(row.seed, row.position);
     out.num_logprobs = std::min(row.num_logprobs, vocab_);
+    out.few = needs_few(row);
     return out;
+  }
+  bool needs_few(const SamplingRow& row) const {
+    return row.num_logprobs < 0 &&
+           (cpu::is_greedy(row) || (row.top_k > 0 && row.top_k < vocab_ && row.top_k <= kMostFew));
   }
 
   RowEdits write_edits(const SamplingRow& row) {
@@ -258,8 +271,8 @@ class StepStaging {
   size_t words_;  // of a bitmap
   std::vector<Bitmap> bitmaps_;
   std::vector<RowBitmaps> row_bitmaps_;
-  std::vector<int32_t> edited_;
-  size_t upload_bytes_ = 0, device_bytes_ = 0, num_tops_ = 0, edited_offset_ = 0;
+  std::vector<int32_t> edited_, wide_;
+  size_t upload_bytes_ = 0, device_bytes_ = 0, num_tops_ = 0, edited_offset_ = 0, wide_offset_ = 0;
   std::byte* host_ = nullptr;
   std::byte* device_ = nullptr;
   size_t used_ = 0, scratch_used_ = 0;

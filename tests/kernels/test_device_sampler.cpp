@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/sampler_draw.h"
 #include "kernels/cuda/sampler_edits.h"
+#include "kernels/cuda/sampler_few.h"
 #include "kernels/cuda/sampler_staging.h"
 #include "tests/support/catch2.h"
 #include "tests/support/draw_comparison.h"
@@ -19,6 +20,8 @@ namespace {
 // What DeviceSampler does, on the host.
 class HostSampler {
  public:
+  enum class Way : uint8_t { Few, Wide };  // draw_from_few(), RowSampler
+
   explicit HostSampler(size_t vocab)
       : vocab_(static_cast<int32_t>(vocab)),
         groups_((vocab_ + kGroup - 1) / kGroup),
@@ -27,9 +30,10 @@ class HostSampler {
         bits_(words()),
         ranks_(static_cast<size_t>(groups_)) {}
 
-  // drawn: what the step before drew. Throws as collect() does.
+  // drawn: what the step before drew. Throws as collect() does. Way::Wide: not from few candidates, even
+  // where they would do.
   SampledToken sample(std::span<const float> logits, const SamplingRow& row,
-                      std::span<const int32_t> drawn = {}) {
+                      std::span<const int32_t> drawn = {}, Way way = Way::Few) {
     staging_.plan({&row, 1});
     arena_.assign(staging_.device_bytes() / 8 + 1, 0xabababababababab);
     auto* arena = reinterpret_cast<std::byte*>(arena_.data());
@@ -49,9 +53,17 @@ class HostSampler {
     RowTask task{
         device_row, {edited.keys.data(), edited.sums.data(), raw.keys.data(), raw.sums.data()}, {}, {}, {}};
     task.set_views(logits.data(), vocab_);
+    last_way_ = Way::Few;
+    if (device_row.few && way == Way::Few) {
+      FewScratch scratch;
+      const int32_t token = draw_from_few(block, scratch, task.edited, edited.keys.data(), device_row);
+      if (token >= 0) return sampled_token(device_row, {.token = token}, tops.data());
+    }
+    last_way_ = Way::Wide;
     RowSampler<SerialBlock> sampler(block, task, {reinterpret_cast<unsigned char*>(memory_.data()), groups_});
     return sampled_token(device_row, sampler.draw(tops.data()), tops.data());
   }
+  Way last_way() const { return last_way_; }
 
  private:
   struct Look {
@@ -77,6 +89,7 @@ class HostSampler {
   std::vector<uint64_t> arena_, memory_;
   std::vector<uint32_t> bits_;
   std::vector<int32_t> ranks_;
+  Way last_way_ = Way::Wide;
 };
 
 struct Tally {
@@ -167,11 +180,106 @@ TEST_CASE("a block meets edge cases as the CPU sampler does", "[kernels][device_
   Tally tally;
   cpu::Sampler reference(700);
   HostSampler device(700);
-  for (SamplingCase& c : edge_cases()) {
-    for (c.row.position = 0; c.row.position < 10; ++c.row.position) compare(reference, device, c, tally);
+  for (const int32_t num_logprobs : {3, -1}) {
+    for (SamplingCase& c : edge_cases()) {
+      c.row.num_logprobs = num_logprobs;
+      for (c.row.position = 0; c.row.position < 10; ++c.row.position) compare(reference, device, c, tally);
+    }
   }
-  CHECK(tally.same > 200);
+  CHECK(tally.same > 400);
   CHECK(tally.boundary + tally.different == 0);
+}
+
+TEST_CASE("few candidates are drawn from as many are", "[kernels][device_sampler]") {
+  for (const size_t vocab : {2000, 20000, 151936}) {
+    SamplingCases cases(vocab, 3);
+    HostSampler device(vocab);
+    int few = 0, rows = 0;
+    for (int i = 0; i < (vocab > 100000 ? 60 : 300); ++i) {
+      SamplingCase c = cases.mixed();
+      c.row.num_logprobs = -1;
+      c.row.top_k = static_cast<int32_t>(cases.pick(1, 2, 20, 20, 40, 64));
+      c.point();
+      INFO("vocab " << vocab << " case " << i << " top_k " << c.row.top_k);
+      SampledToken expected;
+      try {
+        expected = device.sample(c.logits, c.row, {}, HostSampler::Way::Wide);
+      } catch (const std::runtime_error&) {
+        CHECK_THROWS_AS(device.sample(c.logits, c.row), std::runtime_error);
+        continue;
+      }
+      CHECK(device.sample(c.logits, c.row).token == expected.token);
+      few += device.last_way() == HostSampler::Way::Few;
+      ++rows;
+    }
+    // A sixth of the logits tie so much that a list does not do; 2,000 tokens have 16 groups for up to 64.
+    INFO(few << " of " << rows);
+    CHECK(few * 2 > rows);
+  }
+}
+
+TEST_CASE("which rows need few candidates, and what those get that do not have them",
+          "[kernels][device_sampler]") {
+  constexpr size_t kVocab = 60000;
+  using Way = HostSampler::Way;
+  HostSampler device(kVocab);
+  cpu::Sampler reference(kVocab);
+  SamplingCases cases(kVocab, 8);
+  const auto way_of = [&](SamplingCase& c) {
+    c.point();
+    CHECK(device.sample(c.logits, c.row).token == reference.sample(c.logits, c.row).token);
+    return device.last_way();
+  };
+  const auto rising = [&] {
+    SamplingCase c = cases.plain();
+    for (size_t t = 0; t < kVocab; ++t) c.logits[t] = static_cast<float>(t * 2654435761u % kVocab) * 1e-3f;
+    return c;
+  };
+  for (const auto& [top_k, way] : {std::pair{1, Way::Few},
+                                   {2, Way::Few},
+                                   {20, Way::Few},
+                                   {64, Way::Few},
+                                   {65, Way::Wide},
+                                   {0, Way::Wide}}) {
+    SamplingCase c = rising();
+    c.row.top_k = top_k;
+    INFO("top_k " << top_k);
+    CHECK(way_of(c) == way);
+    c.row.temperature = 0.0f;
+    CHECK(way_of(c) == Way::Few);
+    c.row.num_logprobs = 0;
+    CHECK(way_of(c) == Way::Wide);
+  }
+  const float inf = std::numeric_limits<float>::infinity();
+  for (const float temperature : {0.0f, 0.7f}) {
+    const auto row = [&](float everywhere) {
+      SamplingCase c = cases.plain();
+      c.logits.assign(kVocab, everywhere);
+      c.row.temperature = temperature;
+      c.row.top_k = 20;
+      c.row.top_p = 0.8f;
+      return c;
+    };
+    SamplingCase one = row(-inf);
+    one.logits[43210] = -3.0f;
+    CHECK(way_of(one) == Way::Few);
+    SamplingCase numbers = row(std::nanf(""));
+    for (size_t t = 7; t < kVocab; t += 6001) numbers.logits[t] = static_cast<float>(t % 3);
+    CHECK(way_of(numbers) == Way::Few);
+    SamplingCase ties = row(-1.0f);  // 400 largest: more than top_k, fewer than a list takes
+    for (size_t t = 5; t < kVocab; t += 150) ties.logits[t] = 2.0f;
+    CHECK(way_of(ties) == Way::Few);
+    SamplingCase equal = row(0.5f);
+    CHECK(way_of(equal) == Way::Wide);
+    SamplingCase masked = row(0.5f);
+    masked.mask.assign((kVocab + 63) / 64, 0);
+    masked.mask[100] = 0b1011;
+    masked.banned = {6401};
+    CHECK(way_of(masked) == Way::Few);
+    SamplingCase banned = row(0.5f);  // nothing is left: bans give way
+    for (size_t t = 0; t < kVocab; ++t) banned.banned.push_back(static_cast<int32_t>(t));
+    CHECK(way_of(banned) == Way::Wide);
+  }
 }
 
 TEST_CASE("the token that the step before drew joins the output", "[kernels][device_sampler]") {
@@ -244,4 +352,10 @@ TEST_CASE("a step's shared lists are packed once", "[kernels][device_sampler]") 
   rows[2].previous_row = 0;
   staging.plan(rows);
   CHECK(staging.num_edited() == 2);
+  CHECK(staging.num_wide() == 100);
+  for (SamplingRow& row : rows) row.top_k = 20;
+  rows[7].num_logprobs = 0;
+  rows[8].top_k = 65;
+  staging.plan(rows);
+  CHECK(staging.num_wide() == 2);
 }

@@ -22,6 +22,16 @@ class SerialBlock {
     }
   }
   template <class F>
+  void each_score_of(const cuda::ScoreView& view, const int32_t* listed, int32_t count, F f) {
+    for (int32_t i = count; i-- > 0;) {  // in no order
+      for (int32_t token = listed[i] * cuda::kGroup;
+           token < std::min((listed[i] + 1) * cuda::kGroup, view.vocab); ++token) {
+        const float score = cuda::score_of(view, token);
+        if (score > cuda::lowest_score()) f(token, score);
+      }
+    }
+  }
+  template <class F>
   uint64_t sum_scores(const cuda::ScoreView& view, const uint32_t* keys, uint32_t least, F f) {
     uint64_t sum = 0;
     each_score(view, keys, least, [&](int32_t token, float score) { sum += f(token, score); });
