@@ -35,11 +35,12 @@ struct DeviceSampler::Impl {
   explicit Impl(int32_t rows)
       : max_rows(static_cast<size_t>(rows)),
         drawn(DeviceBuffer<int32_t>::zeroed(max_rows)),
+        drawn_of_steps(DeviceBuffer<int32_t>::zeroed(kMaxInFlight * max_rows)),
         arrivals(DeviceBuffer<uint32_t>::zeroed(max_rows)) {}
 
   const size_t max_rows;
-  int64_t vocab = 0;  // of reserve()
-  DeviceBuffer<int32_t> drawn;
+  int64_t vocab = 0;                            // of reserve()
+  DeviceBuffer<int32_t> drawn, drawn_of_steps;  // [max_rows], [kMaxInFlight, max_rows]
   DeviceBuffer<uint32_t> arrivals;
   // [max_rows, groups]: SamplerMemory; edits also for each row, a bitmap and its ranks
   DeviceBuffer<uint32_t> keys, raw_keys, edit_bits;
@@ -51,9 +52,11 @@ struct DeviceSampler::Impl {
   std::array<StepSlot, kMaxInFlight> slots;
   size_t launched = 0, collected = 0;  // steps; step n uses slot n % kMaxInFlight
 
+  // Of the step launched last.
   SamplerMemory memory() const {
-    return {keys.data(),     sums.data(),    raw_keys.data(), raw_sums.data(),
-            arrivals.data(), scratch.data(), drawn.data()};
+    const auto draws = [&](size_t step) { return drawn_of_steps.data() + step % kMaxInFlight * max_rows; };
+    return {keys.data(),    sums.data(),  raw_keys.data(), raw_sums.data(),    arrivals.data(),
+            scratch.data(), drawn.data(), draws(launched), draws(launched - 1)};
   }
 };
 

@@ -16,7 +16,7 @@ namespace qwend::cuda {
 // A row's draw does not depend on the other rows, and is the same each time.
 //
 // One kernel a step where all rows need few candidates (greedy, or top_k up to kMostFew, and no
-// log-probabilities), one more for others, one more with bias or penalties (sampler_kernels.cu). Token
+// log-probabilities), one more for others, one more with long histories (sampler_kernels.cu). Token
 // histories of rows with penalties travel to the device whole in each step, 4 bytes a token, beside the
 // step's other work.
 class DeviceSampler {

@@ -37,7 +37,7 @@ class DeviceBlock {
                                                 F f) {
     visit_logits<Code::Short>(
         view, count, [&](int32_t i) { return listed[i]; },
-        [&](int32_t, int32_t first, const DrawableWords& words, FourScores& four) {
+        [&](int32_t, int32_t first, const TokenWords& words, FourScores& four) {
           edit_four(view, first, words, four);
           each_of_four(first, four, f);
         });
@@ -99,6 +99,23 @@ class DeviceBlock {
     return block_sum(sum);
   }
 
+  // Of f over the entries of a list, none below 0. Four of a thread's are loaded together, whatever f does.
+  template <class F>
+  __device__ __forceinline__ uint64_t sum_entries(const int32_t* list, int32_t n, F f) {
+    uint64_t sum = 0;
+    for (int32_t base = thread(); base < n; base += 4 * kThreads) {
+      int32_t entry[4];
+#pragma unroll
+      for (int32_t u = 0; u < 4; ++u) entry[u] = base + u * kThreads < n ? list[base + u * kThreads] : -1;
+#pragma unroll 1
+      for (int32_t u = 0; u < 4; ++u) {
+        if (entry[0] >= 0) sum += f(entry[0]);
+        entry[0] = entry[1], entry[1] = entry[2], entry[2] = entry[3];
+      }
+    }
+    return block_sum(sum);
+  }
+
   // The first i whose sum of amount(0) .. amount(i) exceeds the target; the last with an amount if none does.
   template <class F>
   __device__ __forceinline__ Crossing cross(int32_t n, F amount, uint64_t target) {
@@ -144,21 +161,21 @@ class DeviceBlock {
 
   // Whether the code for the groups in flight is there once for each of them, or once for all.
   enum class Code : uint8_t { Long, Short };
-  // f(group, the lane's first token, the words of its mask, its logits), of the groups group_at(i), i in
+  // f(group, the lane's first token, the words of its bitmaps, its logits), of the groups group_at(i), i in
   // [0, n), that are not below 0. A warp a group. No barrier.
   template <Code kCode, class At, class F>
   __device__ __forceinline__ static void visit_logits(const ScoreView& view, int32_t n, At group_at, F f) {
     for (int32_t base = warp(); base < n; base += kAhead * kWarps) {
       int32_t group[kAhead];
       FourScores four[kAhead];
-      DrawableWords words[kAhead];
+      TokenWords words[kAhead];
 #pragma unroll
       for (int32_t u = 0; u < kAhead; ++u) {
         const int32_t i = base + u * kWarps;
         group[u] = i < n ? group_at(i) : -1;
         if (group[u] < 0) continue;
         four[u] = load_four(view.logits, view.vocab, first_token(group[u]));
-        words[u] = load_drawable(view, first_token(group[u]));
+        words[u] = load_words(view, first_token(group[u]));
       }
       if constexpr (kCode == Code::Long) {
 #pragma unroll
@@ -228,7 +245,7 @@ class DeviceBlock {
                                                F f) {
     visit_logits<Code::Short>(
         view, view.groups(), [&](int32_t g) { return keys[g] >= least ? g : -1; },
-        [&](int32_t g, int32_t first, const DrawableWords& words, FourScores& four) {
+        [&](int32_t g, int32_t first, const TokenWords& words, FourScores& four) {
           edit_four(view, first, words, four);
           f(g, first, four);
         });

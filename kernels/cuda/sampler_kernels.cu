@@ -1,7 +1,7 @@
 // One kernel a step reads the logits once, with many blocks a row, and leaves a few figures of each group of
 // 128 tokens. The last block to finish a row that needs few candidates returns to the groups that matter and
-// draws. Other rows are drawn by a second kernel, one block a row; rows with bias or penalties take one more
-// before these.
+// draws. Other rows are drawn by a second kernel, one block a row. Scores that bias and penalties touch are
+// built by the blocks that look at them, or, where lists are long, by one more kernel before these.
 #include "kernels/cuda/error.h"
 #include "kernels/cuda/sampler_block.cuh"
 #include "kernels/cuda/sampler_draw.h"
@@ -15,11 +15,12 @@ namespace {
 
 constexpr int32_t kEditThreads = 1024;
 constexpr int32_t kLookThreads = 256;
-constexpr int32_t kLookBlocks = 4;  // a multiprocessor: 64 KB of it on their way
+constexpr int32_t kLookBlocks = 3;  // a multiprocessor: 48 KB on their way to each
 // Groups of each warp of a block: the fewer, the more blocks a row has. Two fill a GPU from one row; more
 // save blocks, each of which waits for its row's settings first, where rows are many.
 constexpr int32_t kFewestGroups = 2, kMostGroups = 8;
-constexpr int32_t kManyBlocks = 2112;  // four for each place on 132 multiprocessors
+constexpr int32_t kMostBlockGroups = kLookThreads / 32 * kMostGroups;
+constexpr int32_t kManyBlocks = 1584;  // four for each place on 132 multiprocessors
 constexpr int32_t kDrawThreads = 512;
 
 int32_t num_groups(int64_t vocab) { return static_cast<int32_t>((vocab + kGroup - 1) / kGroup); }
@@ -36,8 +37,8 @@ __global__ void __launch_bounds__(kEditThreads)
   Block block(shared);
   const int32_t row = edited[blockIdx.x];
   const int32_t groups = (vocab + kGroup - 1) / kGroup;
-  build_edits(block, rows[row].edits, logits + static_cast<int64_t>(row) * vocab, vocab, drawn, edit_memory,
-              reinterpret_cast<int32_t*>(edit_memory + groups * kGroupWords));
+  build_edits(block, rows[row].edits, logits + static_cast<int64_t>(row) * vocab, 0, groups, drawn,
+              edit_memory, reinterpret_cast<int32_t*>(edit_memory + groups * kGroupWords));
 }
 
 // The settings of a row, into shared memory. All threads; ends with a barrier.
@@ -85,6 +86,14 @@ __device__ __forceinline__ bool last_to_arrive(uint32_t* arrivals) {
   return last;
 }
 
+// The edits of a block's groups.
+template <class Block>
+__device__ __noinline__ void build_part(Block block, const RowEdits& edits, const float* logits,
+                                        int32_t first_group, int32_t num_groups, const int32_t* drawn,
+                                        uint32_t* bits, int32_t* ranks) {
+  build_edits(block, edits, logits, first_group, num_groups, drawn, bits, ranks);
+}
+
 // A row that a list does not do for after all, in device memory: bans or ties without end. Seldom taken.
 template <class Block>
 __device__ __noinline__ DrawnRow draw_by_thresholds(Block block, const RowTask& task, RowScratch scratch) {
@@ -100,6 +109,8 @@ __global__ void __launch_bounds__(kLookThreads, kLookBlocks)
     Block::Shared block;
     RowTask task;
     FewScratch few;
+    uint32_t edit_bits[kMostBlockGroups * kGroupWords];
+    int32_t edit_ranks[kMostBlockGroups];
   };
   alignas(Shared) __shared__ unsigned char shared_memory[sizeof(Shared)];
   Shared& shared = *reinterpret_cast<Shared*>(shared_memory);
@@ -112,22 +123,27 @@ __global__ void __launch_bounds__(kLookThreads, kLookBlocks)
   uint32_t* const keys = memory.keys + figures;
   load_row(rows + row_index, task.row);
 
+  Block block(shared.block);
   const ScoreView view = edited_view(row_logits, vocab, row);
   const int32_t first_group = static_cast<int32_t>(blockIdx.x) * block_groups;
   const int32_t count = min(block_groups, groups - first_group);
+  if (row.edits.in_parts) {
+    build_part(block, row.edits, row_logits, first_group, count, memory.drawn_before, shared.edit_bits,
+               shared.edit_ranks);
+  }
   const auto group_at = [&](int32_t i) { return first_group + i; };
   const bool with_sums = row.needs_sums(), with_raw = row.num_logprobs >= 0;
   if (!with_sums && !with_raw && view.edit_bits == nullptr) {  // most rows: little code, in registers
     ScoreView unedited = view;
     unedited.edit_bits = nullptr;
     Block::visit_logits<Block::Code::Long>(
-        view, count, group_at, [&](int32_t g, int32_t first, const DrawableWords& words, FourScores& four) {
+        unedited, count, group_at, [&](int32_t g, int32_t first, const TokenWords& words, FourScores& four) {
           edit_four(unedited, first, words, four);
           store_figures(four, 1.0f, false, keys + g, nullptr);
         });
   } else {
     Block::visit_logits<Block::Code::Short>(
-        view, count, group_at, [&](int32_t g, int32_t first, const DrawableWords& words, FourScores& four) {
+        view, count, group_at, [&](int32_t g, int32_t first, const TokenWords& words, FourScores& four) {
           if (with_raw) {
             FourScores raw = four;
 #pragma unroll
@@ -140,7 +156,6 @@ __global__ void __launch_bounds__(kLookThreads, kLookBlocks)
   }
   if (!row.few || !last_to_arrive(memory.arrivals + row_index)) return;
 
-  Block block(shared.block);
   DrawnRow drawn;
   drawn.token = draw_from_few(block, shared.few, view, keys, row);
   if (drawn.token < 0) {
@@ -151,10 +166,7 @@ __global__ void __launch_bounds__(kLookThreads, kLookBlocks)
     __syncthreads();
     drawn = draw_by_thresholds(block, task, memory.scratch_of(row_index, groups));
   }
-  if (threadIdx.x == 0) {
-    results[row_index] = drawn;
-    memory.drawn[row_index] = drawn.token;
-  }
+  if (threadIdx.x == 0) memory.store(row_index, drawn, results);
 }
 
 __global__ void __launch_bounds__(kDrawThreads)
@@ -177,10 +189,7 @@ __global__ void __launch_bounds__(kDrawThreads)
   Block block(shared);
   RowSampler<Block> sampler(block, task, {draw_memory, groups});
   const DrawnRow drawn = sampler.draw(tops);
-  if (threadIdx.x == 0) {
-    results[row_index] = drawn;
-    memory.drawn[row_index] = drawn.token;
-  }
+  if (threadIdx.x == 0) memory.store(row_index, drawn, results);
 }
 
 }  // namespace
@@ -196,7 +205,7 @@ void prepare_sampler_kernels(int64_t vocab) {
 void edit_scores(const DeviceRow* rows, const int32_t* edited, int32_t num_edited, const float* logits,
                  int64_t vocab, const SamplerMemory& memory, cudaStream_t stream) {
   edit_kernel<<<static_cast<uint32_t>(num_edited), kEditThreads, edit_bytes(num_groups(vocab)), stream>>>(
-      rows, edited, logits, static_cast<int32_t>(vocab), memory.drawn);
+      rows, edited, logits, static_cast<int32_t>(vocab), memory.drawn_before);
   CUDA_CHECK_LAUNCH();
 }
 

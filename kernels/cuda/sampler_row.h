@@ -41,6 +41,7 @@ struct RowEdits {
   const int32_t* output = nullptr;
   int32_t num_after = 0, num_bias = 0, num_prompt = 0, num_output = 0;
   int32_t previous_row = -1;  // its draw ends the output
+  bool in_parts = false;      // built by each block that looks at the row, for its groups
   float repetition = 1.0f, presence = 0.0f, frequency = 0.0f;
 };
 
@@ -189,37 +190,33 @@ QWEND_ROW_FN FourScores load_four(const float* logits, int32_t vocab, int32_t fi
   return four;
 }
 
-// The words of mask and bans that the tokens first .. first + 3 lie in. Joined where they are used, so that
-// loading many does not wait for each.
-struct DrawableWords {
-  uint32_t allowed = ~0u, banned = 0;
-  QWEND_ROW_FN uint32_t of_four(int32_t first) const { return (allowed & ~banned) >> (first % 32) & 15u; }
+// The words of the bitmaps that the tokens first .. first + 3 lie in. Looked into where they are used, so
+// that loading many does not wait for each.
+struct TokenWords {
+  uint32_t edited = 0, allowed = ~0u, banned = 0;
 };
-QWEND_ROW_FN DrawableWords load_drawable(const ScoreView& view, int32_t first) {
-  DrawableWords words;
+QWEND_ROW_FN TokenWords load_words(const ScoreView& view, int32_t first) {
+  TokenWords words;
   const uint32_t word = static_cast<uint32_t>(first) / 32;
+  if (view.edit_bits != nullptr) words.edited = view.edit_bits[word];
   if (view.allowed != nullptr) words.allowed = view.allowed[word];
   if (view.banned != nullptr) words.banned = view.banned[word];
   return words;
 }
 
 // The scores that loaded logits become; -inf for tokens that cannot be drawn and past the vocabulary.
-QWEND_ROW_FN void edit_four(const ScoreView& view, int32_t first, const DrawableWords& words,
-                            FourScores& four) {
+QWEND_ROW_FN void edit_four(const ScoreView& view, int32_t first, const TokenWords& words, FourScores& four) {
   for (int32_t i = 0; i < 4; ++i) four.x[i] = finite_logit(four.x[i]);
-  if (view.edit_bits != nullptr) {
-    const int32_t word = first / 32, shift = first % 32;
-    const uint32_t bits = view.edit_bits[word];
-    const uint32_t own = bits >> shift & 15u;
-    if (own != 0) {
-      int32_t rank = view.edit_ranks[first / kGroup] + count_bits(bits & ((1u << shift) - 1u));
-      for (int32_t w = word / kGroupWords * kGroupWords; w < word; ++w) rank += count_bits(view.edit_bits[w]);
-      for (int32_t i = 0; i < 4; ++i) {
-        if ((own >> i & 1u) != 0) four.x[i] = view.edit_values[rank++];
-      }
+  const int32_t word = first / 32, shift = first % 32;
+  const uint32_t edited = words.edited >> shift & 15u;
+  if (view.edit_bits != nullptr && edited != 0) {
+    int32_t rank = view.edit_ranks[first / kGroup] + count_bits(words.edited & ((1u << shift) - 1u));
+    for (int32_t w = word / kGroupWords * kGroupWords; w < word; ++w) rank += count_bits(view.edit_bits[w]);
+    for (int32_t i = 0; i < 4; ++i) {
+      if ((edited >> i & 1u) != 0) four.x[i] = view.edit_values[rank++];
     }
   }
-  const uint32_t drawable = words.of_four(first);
+  const uint32_t drawable = (words.allowed & ~words.banned) >> shift;
   for (int32_t i = 0; i < 4; ++i) {
     if ((drawable >> i & 1u) == 0) four.x[i] = lowest_score();
   }
@@ -234,7 +231,7 @@ QWEND_ROW_FN uint32_t largest_key(const FourScores& four) {
 
 QWEND_ROW_FN FourScores scores_of_four(const ScoreView& view, int32_t first) {
   FourScores four = load_four(view.logits, view.vocab, first);
-  edit_four(view, first, load_drawable(view, first), four);
+  edit_four(view, first, load_words(view, first), four);
   return four;
 }
 

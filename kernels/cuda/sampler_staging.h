@@ -17,13 +17,16 @@
 namespace qwend::cuda {
 
 // Use: plan(rows), make room, write(rows, ...). Layout: DeviceRow of each row, indices of the rows with
-// edited scores and of those that need more than few candidates, lists and bitmaps; behind them, on the
+// many edited scores and of those that need more than few candidates, lists and bitmaps; behind them, on the
 // device only, scratch for edited scores.
 //
 // A mask, or a list of bans, that several rows share (the same memory, or equal ids) is packed once, as a
 // bitmap. Token histories travel whole in each step, but only those of rows with penalties: 4 bytes a token.
 class StepStaging {
  public:
+  // Entries of lists of bias and penalties that all blocks of a row go through, 16 a thread.
+  static constexpr size_t kMostInParts = 4096;
+
   explicit StepStaging(int64_t vocab)
       : vocab_(static_cast<int32_t>(vocab)),
         words_(static_cast<size_t>((vocab + kGroup - 1) / kGroup * kGroupWords)) {
@@ -44,12 +47,12 @@ class StepStaging {
       lists += padded(logprob_tokens_of(row).size_bytes());
       if (!needs_few(row)) wide_.push_back(static_cast<int32_t>(i));
       if (!edits_scores(row)) continue;
-      edited_.push_back(static_cast<int32_t>(i));
       const History history = penalised_history(row);
       const size_t tokens = history.prompt.size() + history.output.size();
       lists += padded(row.logit_bias.size() * sizeof(BiasEntry)) + padded(tokens * sizeof(int32_t)) +
                padded(row.bias_after.size_bytes());
       edited_tokens += num_edited_tokens(row, history);
+      if (!in_parts(row, history)) edited_.push_back(static_cast<int32_t>(i));
     }
     upload_bytes_ = padded(rows.size() * sizeof(DeviceRow)) + padded(edited_.size() * sizeof(int32_t)) +
                     padded(wide_.size() * sizeof(int32_t)) + lists +
@@ -60,8 +63,9 @@ class StepStaging {
   size_t upload_bytes() const { return upload_bytes_; }
   size_t device_bytes() const { return device_bytes_; }  // with the scratch
   size_t num_tops() const { return num_tops_; }          // TokenLogprob entries that the rows ask for
+  // Rows whose edits are built whole, by a kernel of their own.
   int32_t num_edited() const { return static_cast<int32_t>(edited_.size()); }
-  size_t edited_offset() const { return edited_offset_; }  // of the indices of rows with edited scores
+  size_t edited_offset() const { return edited_offset_; }  // of their indices
   int32_t num_wide() const { return static_cast<int32_t>(wide_.size()); }
   size_t wide_offset() const { return wide_offset_; }  // of the indices of rows that need many candidates
 
@@ -154,6 +158,10 @@ class StepStaging {
     return history.any && (!history.prompt.empty() || !history.output.empty() || row.previous_row >= 0);
   }
 
+  // Whether the blocks that look at the row build its edits: each goes through the whole lists.
+  static bool in_parts(const SamplingRow& row, const History& history) {
+    return num_edited_tokens(row, history) <= kMostInParts;
+  }
   // At most; the one more is what the step before drew.
   static size_t num_edited_tokens(const SamplingRow& row, const History& history) {
     return row.logit_bias.size() + row.bias_after.size() + history.prompt.size() + history.output.size() + 1;
@@ -254,6 +262,7 @@ class StepStaging {
       edits.frequency = row.frequency_penalty;
     }
     const size_t edited = num_edited_tokens(row, history);
+    edits.in_parts = in_parts(row, history);
     edits.values = take_scratch<float>(edited);
     edits.counts = take_scratch<uint32_t>(edited);
     return edits;

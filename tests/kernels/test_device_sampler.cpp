@@ -40,11 +40,15 @@ class HostSampler {
     staging_.write({&row, 1}, arena, arena, bits_.data(), ranks_.data());
     const auto& device_row = *reinterpret_cast<const DeviceRow*>(arena);
     SerialBlock block;
-    if (staging_.num_edited() == 1) {
+    if (device_row.edits.bits != nullptr) {
+      CHECK(device_row.edits.in_parts == (staging_.num_edited() == 0));
       std::vector<uint32_t> shared_bits(words());
       std::vector<int32_t> shared_ranks(static_cast<size_t>(groups_));
-      build_edits(block, device_row.edits, logits.data(), vocab_, drawn.data(), shared_bits.data(),
-                  shared_ranks.data());
+      const int32_t part = device_row.edits.in_parts ? 16 : groups_;
+      for (int32_t first = (groups_ - 1) / part * part; first >= 0; first -= part) {  // in any order
+        build_edits(block, device_row.edits, logits.data(), first, std::min(part, groups_ - first),
+                    drawn.data(), shared_bits.data(), shared_ranks.data());
+      }
     }
     Look edited = look(edited_view(logits.data(), vocab_, device_row), device_row.scale);
     Look raw = look(raw_view(logits.data(), vocab_), 1.0f);
@@ -329,6 +333,55 @@ TEST_CASE("a bias that hangs on what the step before drew", "[kernels][device_sa
   CHECK(changed > 30);
 }
 
+TEST_CASE("edits built part by part are those built whole", "[kernels][device_sampler]") {
+  constexpr int32_t kVocab = 30001, kGroups = (kVocab + kGroup - 1) / kGroup;
+  struct Built {
+    std::vector<uint32_t> bits = std::vector<uint32_t>(kGroups * kGroupWords, 0xcccccccc);
+    std::vector<int32_t> ranks = std::vector<int32_t>(kGroups, -1);
+    std::vector<uint64_t> arena;  // the row and its values
+    const DeviceRow& row() const { return *reinterpret_cast<const DeviceRow*>(arena.data()); }
+  };
+  SamplingCases cases(kVocab, 14);
+  for (int i = 0; i < 20; ++i) {
+    SamplingCase c = cases.plain();
+    const std::vector<int32_t> drawn{cases.id(), cases.id()};
+    c.row.previous_row = 1;
+    if (i % 4 != 0) cases.add_penalties(c);
+    if (i % 3 != 0) cases.add_bias(c);
+    if (i % 2 == 0) cases.add_bias_after(c, drawn[1]);
+    c.row.presence_penalty = 1.0f;
+    c.point();
+    const auto build = [&](int32_t part) {
+      Built built;
+      StepStaging staging(kVocab);
+      staging.plan({&c.row, 1});
+      built.arena.assign(staging.device_bytes() / 8 + 1, 0xcccccccccccccccc);
+      auto* arena = reinterpret_cast<std::byte*>(built.arena.data());
+      staging.write({&c.row, 1}, arena, arena, built.bits.data(), built.ranks.data());
+      std::vector<uint32_t> bits(kGroups * kGroupWords);
+      std::vector<int32_t> ranks(kGroups);
+      SerialBlock block;
+      for (int32_t first = (kGroups - 1) / part * part; first >= 0; first -= part) {
+        build_edits(block, built.row().edits, c.logits.data(), first, std::min(part, kGroups - first),
+                    drawn.data(), bits.data(), ranks.data());
+      }
+      return built;
+    };
+    const auto scores = [&](const Built& built) {
+      const ScoreView view = edited_view(c.logits.data(), kVocab, built.row());
+      std::vector<uint32_t> keys;
+      for (int32_t t = 0; t < kVocab; ++t) keys.push_back(score_key(score_of(view, t)));
+      return keys;
+    };
+    const Built whole = build(kGroups);
+    for (const int32_t part : {1, 16, 64}) {
+      const Built parts = build(part);
+      CHECK(parts.bits == whole.bits);
+      CHECK(scores(parts) == scores(whole));
+    }
+  }
+}
+
 TEST_CASE("a step's shared lists are packed once", "[kernels][device_sampler]") {
   const std::vector<int32_t> bans(271, 12), same_bans = bans, others{5};
   const std::vector<uint64_t> mask(2374, 1);
@@ -348,10 +401,18 @@ TEST_CASE("a step's shared lists are packed once", "[kernels][device_sampler]") 
   rows[2].presence_penalty = 1.0f;  // without history
   staging.plan(rows);
   CHECK(staging.num_edited() == 0);
+  const size_t unedited = staging.device_bytes() - staging.upload_bytes();
+  CHECK(unedited == 0);
   rows[1].frequency_penalty = 1.0f;
   rows[2].previous_row = 0;
   staging.plan(rows);
-  CHECK(staging.num_edited() == 2);
+  CHECK(staging.device_bytes() - staging.upload_bytes() == (2 + 1) * 8);
+  CHECK(staging.num_edited() == 0);
+  const std::vector<int32_t> history(StepStaging::kMostInParts, 7);
+  rows[3].output_tokens = history;
+  rows[3].frequency_penalty = 1.0f;
+  staging.plan(rows);
+  CHECK(staging.num_edited() == 1);
   CHECK(staging.num_wide() == 100);
   for (SamplingRow& row : rows) row.top_k = 20;
   rows[7].num_logprobs = 0;

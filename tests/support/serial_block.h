@@ -76,6 +76,10 @@ class SerialBlock {
     return total;
   }
   template <class F>
+  uint64_t sum_entries(const int32_t* list, int32_t n, F f) {
+    return sum(n, [&](int32_t i) { return f(list[i]); });
+  }
+  template <class F>
   cuda::Crossing cross(int32_t n, F amount, uint64_t target) {
     cuda::Crossing at;
     at.total = sum(n, amount);
