@@ -60,10 +60,14 @@ void attention(const AttentionShape& shape, const DeviceStep& step, const KvLaye
   const double scale = 1.4426950408889634 / std::sqrt(static_cast<double>(shape.head_dim));
   const AttentionCall call{
       step, kv, q, out, shape.num_heads, shape.num_heads / shape.num_kv_heads, static_cast<float>(scale)};
-  const int32_t seqs_at_once = workspace.max_seqs(shape);
-  CHECK(seqs_at_once > 0);
-  for (int32_t seq = 0; seq < step.num_seqs; seq += seqs_at_once)
-    attention_decode(call, seq, std::min(seqs_at_once, step.num_seqs - seq), workspace, stream);
+  // Either kernel would find out by itself that nothing is for it, in 3 us. Steps that are recorded are pure
+  // decodes (step_graphs.h), so no graph stands for steps of both kinds.
+  if (step.min_seq_tokens <= 1) {
+    const int32_t seqs_at_once = workspace.max_seqs(shape);
+    CHECK(seqs_at_once > 0);
+    for (int32_t seq = 0; seq < step.num_seqs; seq += seqs_at_once)
+      attention_decode(call, seq, std::min(seqs_at_once, step.num_seqs - seq), workspace, stream);
+  }
   if (step.max_seq_tokens > 1) attention_prefill(call, stream);
 }
 

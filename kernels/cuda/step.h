@@ -28,6 +28,7 @@ struct DeviceStep {
   int32_t num_logit_rows;             // L likewise
   int32_t max_context;                // no context_len exceeds it
   int32_t max_seq_tokens;             // no sequence has more tokens in this step; 1: a pure decode
+  int32_t min_seq_tokens;             // nor fewer, padding apart; above 1: nothing decodes
 };
 
 }  // namespace qwend::cuda

@@ -34,10 +34,15 @@ void fill(int32_t* to, std::span<const int32_t> values, size_t count, int32_t pa
 }  // namespace
 
 StepShape StepShape::of(const StepInput& input) {
-  StepShape shape{input.num_tokens(), input.num_seqs(), static_cast<int32_t>(input.logit_rows.size()), 0, 0};
+  StepShape shape{.num_tokens = input.num_tokens(),
+                  .num_seqs = input.num_seqs(),
+                  .num_logit_rows = static_cast<int32_t>(input.logit_rows.size()),
+                  .min_seq_tokens = input.num_tokens()};
   for (size_t s = 0; s < input.context_lens.size(); ++s) {
+    const int32_t tokens = input.cu_seqlens[s + 1] - input.cu_seqlens[s];
     shape.max_context = std::max(shape.max_context, input.context_lens[s]);
-    shape.max_seq_tokens = std::max(shape.max_seq_tokens, input.cu_seqlens[s + 1] - input.cu_seqlens[s]);
+    shape.max_seq_tokens = std::max(shape.max_seq_tokens, tokens);
+    shape.min_seq_tokens = std::min(shape.min_seq_tokens, tokens);
   }
   return shape;
 }
@@ -98,7 +103,8 @@ DeviceStep StepBuffers::upload(const StepInput& input, const StepShape& shape, c
           .num_seqs = shape.num_seqs,
           .num_logit_rows = shape.num_logit_rows,
           .max_context = shape.max_context,
-          .max_seq_tokens = shape.max_seq_tokens};
+          .max_seq_tokens = shape.max_seq_tokens,
+          .min_seq_tokens = shape.min_seq_tokens};
 }
 
 }  // namespace qwend::cuda

@@ -13,7 +13,7 @@ namespace qwend::cuda {
 // being padding.
 struct StepShape {
   int32_t num_tokens = 0, num_seqs = 0, num_logit_rows = 0;
-  int32_t max_context = 0, max_seq_tokens = 0;
+  int32_t max_context = 0, max_seq_tokens = 0, min_seq_tokens = 0;  // as in DeviceStep
   static StepShape of(const StepInput& input);
 };
 

@@ -111,9 +111,11 @@ class Scene {
       cu.push_back(cu.back()), contexts.push_back(0);
       tables.insert(tables.end(), static_cast<size_t>(stride_), 1 << 28);
     }
-    int32_t most = 1, longest = 1;
-    for (const Part& part : parts)
-      most = std::max(most, part.seq.tokens), longest = std::max(longest, part.seq.context);
+    int32_t most = 1, least = parts.front().seq.tokens, longest = 1;
+    for (const Part& part : parts) {
+      most = std::max(most, part.seq.tokens), least = std::min(least, part.seq.tokens);
+      longest = std::max(longest, part.seq.context);
+    }
 
     const auto d_q = to_device(q);
     const auto d_positions = to_device(positions), d_slots = to_device(slots),
@@ -130,7 +132,7 @@ class Scene {
     step.num_tokens = static_cast<int32_t>(positions.size());
     step.num_seqs = static_cast<int32_t>(contexts.size());
     step.max_context = padded ? 2 * longest : longest;
-    step.max_seq_tokens = most;
+    step.max_seq_tokens = most, step.min_seq_tokens = least;
     const KvLayer kv{
         data(device_keys_->high), data(device_values_->high), shape_.kv_heads,          shape_.block_size,
         shape_.head_dim,          data(device_keys_->low),    data(device_values_->low)};
