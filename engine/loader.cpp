@@ -56,10 +56,10 @@ void refuse_too_large(const gguf::File& file, const Backend& backend) {
 
 // What is taken and what is free, once backend and weights are there.
 MemoryUse measure(const Device& device, const Backend& backend, const LoadedModel& loaded,
-                  uint64_t weight_bytes) {
+                  const QwenModel& model) {
   if (!device.is_cuda()) {
     return {.free = free_memory_bytes(),
-            .weights = weight_bytes,
+            .weights = model.weight_bytes(),
             .workspace = predicted_workspace(loaded.config, loaded.engine_config.max_batch_tokens,
                                              loaded.engine_config.max_logit_rows(), false)};
   }
@@ -68,8 +68,9 @@ MemoryUse measure(const Device& device, const Backend& backend, const LoadedMode
   return {.gpu = true,
           .total = memory.total,
           .free = memory.free,
-          .weights = weight_bytes,
-          .workspace = taken - std::min(taken, weight_bytes)};
+          .weights = model.weight_bytes(),
+          .workspace = taken - std::min(taken, model.weight_bytes() + model.half_copy_bytes()),
+          .half_copies = model.half_copy_bytes()};
 }
 
 // One decode step whose key and value go nowhere: a device prepares in its first steps what later ones run
@@ -126,7 +127,7 @@ LoadedModel load_model(const gguf::File& file, const LoadSettings& settings, con
                                            const_cast<LoadProgress*>(&progress));
   loaded.upload_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
-  MemoryUse use = measure(loaded.device, *backend, loaded, model->weight_bytes());
+  MemoryUse use = measure(loaded.device, *backend, loaded, *model);
   use.quantised = has_quantised_weights(file);
   loaded.plan = plan_memory(loaded.config, settings.memory, use);
   loaded.info.max_model_len = engine.max_model_len = loaded.plan.max_model_len;

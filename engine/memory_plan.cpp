@@ -5,12 +5,14 @@
 #include <fstream>
 #include <sstream>
 
+#include "engine/model/layer_weights.h"
 #include "kernels/quant/formats.h"
 
 namespace qwend {
 namespace {
 
 constexpr int32_t kDefaultContextLimit = 32768;
+constexpr int64_t kTileRows = 16, kTileCols = 64;  // of weights on a GPU
 
 std::optional<uint64_t> read_number(const char* path) {
   std::ifstream in(path);
@@ -123,7 +125,6 @@ bool has_quantised_weights(const gguf::File& file) {
 }
 
 uint64_t predicted_gpu_weights(const gguf::File& file) {
-  constexpr int64_t kTileRows = 16, kTileCols = 64;
   uint64_t bytes = 0;
   for (const gguf::TensorInfo& tensor : file.tensors()) {
     const bool matrix = tensor.shape.size() > 1;
@@ -137,6 +138,26 @@ uint64_t predicted_gpu_weights(const gguf::File& file) {
       const double grown = static_cast<double>(padded) / static_cast<double>(tensor.rows() * tensor.cols());
       bytes += static_cast<uint64_t>(static_cast<double>(tensor.bytes) * grown);
     }
+  }
+  return bytes;
+}
+
+uint64_t predicted_half_copies(const gguf::File& file, const ModelConfig& config) {
+  std::vector<std::string_view> names;  // without "blk.i."
+  for (const LayerWeightRule& rule : layer_weight_rules(*config.arch, TensorLayout::of(file))) {
+    const bool experts =
+        config.arch->moe && (rule.matrix == &LayerWeights::gate_up || rule.matrix == &LayerWeights::down);
+    if (!experts && std::ranges::find(kStepMatrices, rule.matrix) != std::end(kStepMatrices))
+      names.insert(names.end(), rule.tensors.begin(), rule.tensors.end());
+  }
+  uint64_t bytes = 0;
+  for (const gguf::TensorInfo& tensor : file.tensors()) {
+    const std::string_view name = tensor.name;
+    const size_t dot = name.starts_with("blk.") ? name.find('.', 4) : std::string_view::npos;
+    if (dot == std::string_view::npos || std::ranges::find(names, name.substr(dot + 1)) == names.end())
+      continue;
+    if (tensor.shape.size() != 2 || tensor.dtype == DType::F16 || tensor.dtype == DType::BF16) continue;
+    bytes += static_cast<uint64_t>(tensor.rows() * round_up(tensor.cols(), kTileCols)) * 2;
   }
   return bytes;
 }

@@ -34,11 +34,12 @@ struct MemorySettings {
 // What is taken before the KV cache, and what is there.
 struct MemoryUse {
   bool gpu = false;
-  bool quantised = false;  // has_quantised_weights()
-  uint64_t total = 0;      // of the GPU; 0: not known or not asked
-  uint64_t free = 0;       // for the KV cache, now
-  uint64_t weights = 0;    // on the device
-  uint64_t workspace = 0;  // activations, logits, scratch
+  bool quantised = false;    // has_quantised_weights()
+  uint64_t total = 0;        // of the GPU; 0: not known or not asked
+  uint64_t free = 0;         // for the KV cache, now
+  uint64_t weights = 0;      // on the device
+  uint64_t workspace = 0;    // activations, logits, scratch
+  uint64_t half_copies = 0;  // of weights in block formats, see kHalfCopiesShare
 };
 
 // Printed at start.
@@ -59,8 +60,10 @@ struct MemoryPlan {
 MemoryPlan plan_memory(const ModelConfig& config, const MemorySettings& settings, const MemoryUse& use);
 
 // From the file alone: what the weights will take on a GPU (F16 as in the file, BF16 the same, F32 4 bytes;
-// block formats in tiles of 16 x 64) and what the workspace of steps of `batch_tokens` will, roughly.
+// block formats in tiles of 16 x 64), what FP16 copies of them will where they are kept (kHalfCopiesShare),
+// and what the workspace of steps of `batch_tokens` will, roughly.
 uint64_t predicted_gpu_weights(const gguf::File& file);
+uint64_t predicted_half_copies(const gguf::File& file, const ModelConfig& config);
 uint64_t predicted_workspace(const ModelConfig& config, int32_t batch_tokens, int32_t logit_rows, bool gpu);
 
 std::string gigabytes(uint64_t bytes);  // "1.50 GB"

@@ -147,7 +147,14 @@ struct StepShapes {
   int64_t embedding = 0, ffn = 0, vocab = 0, shared_ffn = 0;  // widths; 0 where there is none
   AttentionShape attention;
   MoeShape moe;
+  // What every token is multiplied by: no experts, routers or output. Must outlive reserve() alone.
+  std::vector<DeviceMatrix*> matrices = {};
 };
+
+// A GPU keeps FP16 copies of StepShapes::matrices beside block formats, for products of many rows, where all
+// of them together take at most this share of the memory that is free when all but the KV cache is there:
+// 0.7 GB of Qwen2.5-0.5B in 80 GB, but nothing of a model that needs the room.
+inline constexpr double kHalfCopiesShare = 0.04;
 
 class Backend {
  public:

@@ -19,6 +19,12 @@ struct LayerWeights {
   Vector shared_gate;
 };
 
+// What every token is multiplied by, where the layer has it and it is no stack of experts
+// (StepShapes::matrices).
+inline constexpr Matrix LayerWeights::*kStepMatrices[] = {
+    &LayerWeights::qkv,  &LayerWeights::attn_output,    &LayerWeights::gate_up,
+    &LayerWeights::down, &LayerWeights::shared_gate_up, &LayerWeights::shared_down};
+
 // One member of LayerWeights and the layer's tensors that it is made of, without "blk.i.": their rows (of
 // each expert) or elements follow each other. Exactly one of matrix and vector is set.
 struct LayerWeightRule {

@@ -32,7 +32,20 @@ QwenModel::QwenModel(const gguf::File& file, ModelConfig config, Backend& backen
   StepShapes shapes{config_.embedding, arch.moe ? 0 : config_.ffn, config_.vocab, 0, attention_shape(config_),
                     config_.moe};
   if (arch.shared_expert) shapes.shared_ffn = layers_[0].shared_down->cols();
+  for (const LayerWeights& layer : layers_) {
+    for (const auto member : kStepMatrices) {
+      if (DeviceMatrix* const matrix = (layer.*member).get(); matrix != nullptr && matrix->experts() == 1)
+        shapes.matrices.push_back(matrix);
+    }
+  }
+  const auto held = [&] {
+    uint64_t bytes = 0;
+    for (const DeviceMatrix* matrix : shapes.matrices) bytes += matrix->bytes();
+    return bytes;
+  };
+  const uint64_t uploaded = held();
   backend.reserve(shapes);
+  half_copy_bytes_ = held() - uploaded;
 }
 
 KvCacheSpec QwenModel::kv_spec(int32_t num_blocks, int32_t block_size, KvDType dtype) const {

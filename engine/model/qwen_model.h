@@ -18,7 +18,8 @@ class QwenModel {
   QwenModel(const gguf::File& file, ModelConfig config, Backend& backend, UploadProgress progress = nullptr,
             void* progress_context = nullptr);
   const ModelConfig& config() const { return config_; }
-  uint64_t weight_bytes() const { return weight_bytes_; }  // as the backend holds them
+  uint64_t weight_bytes() const { return weight_bytes_; }        // as the backend holds them
+  uint64_t half_copy_bytes() const { return half_copy_bytes_; }  // beside them, see kHalfCopiesShare
   KvCacheSpec kv_spec(int32_t num_blocks, int32_t block_size, KvDType dtype) const;
   // Enqueues the whole step, up to the logits of input.logit_rows; Backend::launch_sample() ends it. All
   // calls name the same cache: the backend may replay the op calls of an earlier one.
@@ -44,7 +45,7 @@ class QwenModel {
   std::vector<float> output_norm_values_;  // [D]
   std::vector<LayerWeights> layers_;
   Activation x_, q_, attn_, h_;
-  uint64_t weight_bytes_ = 0;
+  uint64_t weight_bytes_ = 0, half_copy_bytes_ = 0;
 };
 
 }  // namespace qwend

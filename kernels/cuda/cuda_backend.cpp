@@ -26,9 +26,9 @@ constexpr int32_t kFewRows = 16;
 // FP16 matrices that are much wider than high, whose few tiles leave it most of the device idle (7B's down
 // projection, 64 tokens: 440 us, the wide kernels 70).
 constexpr int32_t kMaxWideBlockRows = 256, kMaxWideHalfRows = 128;
-// Small matrices of block formats are expanded sooner: at 35,000 elements a row both ways take the same time
-// (0.5B: QKV from 32 rows, 8 us and not 12; down from 128, 17 and not 20; gate and up from 256, 29 and not
-// 36).
+// Small matrices of block formats without a copy are expanded sooner: at 35,000 elements a row both ways take
+// the same time (0.5B: QKV from 32 rows, 8 us and not 12; down from 128, 17 and not 20; gate and up from 256,
+// 29 and not 36).
 constexpr int64_t kExpandedElementsARow = 35'000;
 
 bool same(const RopeTable& a, const RopeTable& b) {
@@ -143,6 +143,16 @@ void CudaBackend::reserve(const StepShapes& shapes) {
     ensure(shared_out_, static_cast<size_t>(row_capacity_ * shapes.embedding));
   }
   ensure_logits(shapes.vocab);
+  keep_half_copies(shapes.matrices);
+}
+
+// All or none: prompts wait for the slowest of them.
+void CudaBackend::keep_half_copies(std::span<DeviceMatrix* const> matrices) {
+  size_t bytes = 0;
+  for (const DeviceMatrix* matrix : matrices) bytes += weights(*matrix).half_copy_bytes();
+  if (static_cast<double>(bytes) > kHalfCopiesShare * static_cast<double>(memory().free)) return;
+  graphs_.clear();  // they hold products that may take another way now
+  for (DeviceMatrix* matrix : matrices) static_cast<CudaMatrix*>(matrix)->keep_half_copies(stream_.get());
 }
 
 template <class T>
@@ -258,7 +268,8 @@ CudaBackend::Product CudaBackend::product_for(const CudaMatrix& w, int32_t rows,
   const bool exact =
       std::ranges::all_of(w.parts(), is(DType::F32));  // routers stay FP32 for any number of rows
   if (skinny_serves(w, epilogue) && (exact || rows <= kFewRows)) return Product::Skinny;
-  const bool half = std::ranges::any_of(w.parts(), is(DType::F16));
+  const bool half = std::ranges::any_of(
+      w.parts(), [](const WeightPart& p) { return p.dtype == DType::F16 || p.half_copy != nullptr; });
   const int32_t most = half ? (w.cols() > 2 * w.rows() ? kMaxWideHalfRows : 0)
                        : w.rows() * w.cols() <= kExpandedElementsARow * rows ? 0
                                                                              : kMaxWideBlockRows;

@@ -53,9 +53,10 @@ struct CudaActivation : DeviceActivation {
   int64_t width_;
 };
 
-// All work goes to one stream; only collect() and the inspection calls wait. A token's result is the same bits in
-// any step of at most 16 tokens, except that a decode step of one token is one kernel where the model allows it: that
-// one sums in orders of its own, differs by rounding, and leaves no activations behind. Larger steps differ by rounding.
+// All work goes to one stream; only collect() and the inspection calls wait. A token's result is the same
+// bits in any step of at most 16 tokens, except that a decode step of one token is one kernel where the model
+// allows it: that one sums in orders of its own, differs by rounding, and leaves no activations behind.
+// Larger steps differ by rounding.
 class CudaBackend final : public Backend {
  public:
   // Throws CudaError when the device can't be used.
@@ -113,6 +114,7 @@ class CudaBackend final : public Backend {
 
   int32_t tokens() const { return step_.num_tokens; }
   void launch_decode();  // the step as one kernel
+  void keep_half_copies(std::span<DeviceMatrix* const> matrices);
   // Grows scratch; never while a step is recorded.
   template <class T>
   void ensure(DeviceBuffer<T>& buffer, size_t size);

@@ -52,9 +52,9 @@ bool skinny_serves(const CudaMatrix& w, Epilogue epilogue);
 void matmul_experts(const CudaMatrix& w, const HalfRows& in, const ExpertPairs& pairs, Epilogue epilogue,
                     const MatmulOut& out, cudaStream_t stream);
 
-// Many rows: weights as FP16 (block formats are expanded into scratch, a stretch of rows at a time), FP32
-// sums by cuBLASLt with a fixed workspace. SwiGlu wants in.norm and writes out.half. Owns scratch; one
-// thread, one stream.
+// Many rows: weights as FP16 (block formats that keep no FP16 copy are expanded into scratch, a stretch of
+// rows at a time), FP32 sums by cuBLASLt with a fixed workspace. SwiGlu wants in.norm and writes out.half.
+// Owns scratch; one thread, one stream.
 class LargeMatmul {
  public:
   // Bytes of device memory: for weights expanded to FP16, and for FP32 sums on their way to an epilogue (more

@@ -4,8 +4,8 @@
 // and B = in as K x T. No sum is split along K: each element is accumulated by one block in the order of K,
 // so that a call gives the same bits every time.
 //
-// FP16 weights are read where they are. Others are expanded, and sums that an epilogue reads once more are
-// written, a stretch of rows at a time: as many as scratch holds.
+// FP16 weights, and FP16 copies of others, are read where they are. The rest is expanded, and sums that an
+// epilogue reads once more are written, a stretch of rows at a time: as many as scratch holds.
 #include <cublasLt.h>
 
 #include <algorithm>
@@ -144,7 +144,11 @@ struct LargeMatmul::Impl {
 
 namespace {
 
-bool read_in_place(const WeightPart& part) { return part.dtype == DType::F16; }
+// Rows of FP16 that are there already, padded_width(cols) apart, or nullptr.
+const __half* rows_in_place(const WeightPart& part) {
+  return part.dtype == DType::F16 ? reinterpret_cast<const __half*>(part.data) : part.half_copy;
+}
+bool read_in_place(const WeightPart& part) { return rows_in_place(part) != nullptr; }
 int64_t expanded_bytes(const WeightPart& part) {
   return read_in_place(part) ? 0 : padded_width(part.cols) * static_cast<int64_t>(sizeof(__half));
 }
@@ -179,11 +183,8 @@ int64_t LargeMatmul::Impl::stretch_rows(int64_t capacity, int32_t num_tokens) co
 
 // Rows first .. first + count of a part as FP16: where they are, or expanded.
 Operand LargeMatmul::Impl::weights(const WeightPart& part, int64_t first, int64_t count, __half* expanded) {
-  if (read_in_place(part)) {
-    const int64_t stride = padded_width(part.cols);
-    return {reinterpret_cast<const __half*>(part.data) + first * stride, stride};
-  }
   const int64_t stride = padded_width(part.cols);
+  if (read_in_place(part)) return {rows_in_place(part) + first * stride, stride};
   expand_half(part, 0, first, count, expanded, stride, stream);
   return {expanded, stride};
 }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <thread>
+#include <utility>
 
 #include "kernels/check.h"
 #include "kernels/cuda/activations.h"
@@ -392,6 +393,25 @@ void expand_half(const WeightPart& part, int64_t expert, int64_t first, int64_t 
     });
   }
   CUDA_CHECK_LAUNCH();
+}
+
+size_t CudaMatrix::half_copy_bytes() const {
+  int64_t rows = 0;
+  for (const WeightPart& part : parts_) rows += part.dtype != DType::F16 ? part.rows : 0;
+  return static_cast<size_t>(rows * padded_width(cols_)) * sizeof(__half);
+}
+
+void CudaMatrix::keep_half_copies(cudaStream_t stream) {
+  CHECK(experts_ == 1);
+  if (half_copies_.size() > 0) return;
+  half_copies_ = DeviceBuffer<__half>(half_copy_bytes() / sizeof(__half));
+  const int64_t stride = padded_width(cols_);
+  __half* to = half_copies_.data();
+  for (WeightPart& part : parts_) {
+    if (part.dtype == DType::F16) continue;
+    expand_half(part, 0, 0, part.rows, to, stride, stream);
+    part.half_copy = std::exchange(to, to + part.rows * stride);
+  }
 }
 
 }  // namespace qwend::cuda

@@ -9,6 +9,8 @@
 // k-high pair, its A registers are a0 = (g, low) a1 = (g + 8, low) a2 = (g, high) a3 = (g + 8, high), and the
 // B registers of token n = g are 8 contiguous bytes of that token's activations.
 #pragma once
+#include <cuda_fp16.h>
+
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -30,8 +32,9 @@ struct WeightPart {
   const std::byte* data =
       nullptr;  // floats: [experts][rows][cols]; blocks: tiles [experts][row tiles][column tiles]
   const std::byte* supers =
-      nullptr;                  // formats of 256: d (and dmin) [experts][row tiles][cols / 256][16 rows]
-  size_t expert_bytes() const;  // of data, from one expert to the next
+      nullptr;  // formats of 256: d (and dmin) [experts][row tiles][cols / 256][16 rows]
+  const __half* half_copy = nullptr;  // [rows][padded width] where CudaMatrix::keep_half_copies() made one
+  size_t expert_bytes() const;        // of data, from one expert to the next
   size_t expert_super_bytes() const;  // of supers
   constexpr int64_t row_tiles() const { return (rows + kTileRows - 1) / kTileRows; }
   constexpr int64_t col_tiles() const { return (cols + kTileCols - 1) / kTileCols; }
@@ -42,17 +45,23 @@ class CudaMatrix : public DeviceMatrix {
   int64_t rows() const override { return rows_; }
   int64_t cols() const override { return cols_; }
   int64_t experts() const override { return experts_; }
-  size_t bytes() const override { return memory_.bytes(); }
+  size_t bytes() const override { return memory_.bytes() + half_copies_.bytes(); }
   std::span<const WeightPart> parts() const { return parts_; }  // neighbours of one format are one part
   // Device memory: the largest L2 norm of a row of the first half and of the second (gate and up rows where
   // they are joined); zeros for experts.
   const float* row_norms() const { return norms_; }
+
+  // Device memory that FP16 copies of all parts but FP16 ones take: 0 where there are none to make.
+  size_t half_copy_bytes() const;
+  // Makes them, once, in the stream; takes memory: start-up only. One expert.
+  void keep_half_copies(cudaStream_t stream);
 
  private:
   friend class WeightUploader;
   int64_t rows_ = 0, cols_ = 0, experts_ = 1;
   std::vector<WeightPart> parts_;
   DeviceBuffer<std::byte> memory_;
+  DeviceBuffer<__half> half_copies_;
   float* norms_ = nullptr;  // in memory_
 };
 

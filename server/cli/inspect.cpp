@@ -36,6 +36,7 @@ struct Memory {
   uint64_t kv_per_token = 0;    // all layers, keys and values
   uint64_t kv_per_context = 0;  // one sequence of the trained length
   uint64_t workspace = 0;       // activations, logits, scratch
+  uint64_t half_copies = 0;     // where they take no more than kHalfCopiesShare; not counted together
   int32_t step_tokens = 0;
   uint64_t together() const { return weights + workspace + kv_per_context; }
 };
@@ -97,6 +98,7 @@ Report inspect(const gguf::File& file) {
     const bool quantised = has_quantised_weights(file);
     report.cpu = memory_of(*report.config, report.total.bytes, quantised, false);
     report.gpu = memory_of(*report.config, predicted_gpu_weights(file), quantised, true);
+    report.gpu.half_copies = predicted_half_copies(file, *report.config);
   }
   collect_problem(report, [&] { Tokenizer{Vocabulary::from_gguf(file)}; });
   collect_problem(report, [&] {
@@ -208,6 +210,9 @@ void print_memory(const Report& report, std::ostream& out) {
   add("KV cache, a token", &Memory::kv_per_token, 4);
   add("KV cache, " + std::to_string(report.config->context_length) + " tokens", &Memory::kv_per_context);
   table.add({"together", mebibytes(cpu.together()), mebibytes(gpu.together())});
+  if (gpu.half_copies > 0)
+    add("FP16 copies, if " + fixed(100 * kHalfCopiesShare, 0) + "% of free memory holds them",
+        &Memory::half_copies);
   out << "\n";
   table.print(out);
 }
@@ -244,11 +249,9 @@ Json model_json(const Report& report) {
 }
 
 Json memory_json(const Memory& memory) {
-  return {{"weights", memory.weights},
-          {"workspace", memory.workspace},
-          {"step_tokens", memory.step_tokens},
-          {"kv_per_token", memory.kv_per_token},
-          {"kv_per_context", memory.kv_per_context},
+  return {{"weights", memory.weights},           {"workspace", memory.workspace},
+          {"half_copies", memory.half_copies},   {"step_tokens", memory.step_tokens},
+          {"kv_per_token", memory.kv_per_token}, {"kv_per_context", memory.kv_per_context},
           {"together", memory.together()}};
 }
 

@@ -80,9 +80,11 @@ void describe(const LoadedModel& model) {
                static_cast<double>(info.num_params) / 1e9, info.quantisation,
                static_cast<double>(info.file_bytes) / 1e9);
   const MemoryPlan& plan = model.plan;
-  spdlog::info("{}: weights {} in {:.1f} s ({:.1f} GB/s), workspace {}, keys and values {}, left {}",
+  const std::string copies =
+      plan.use.half_copies > 0 ? ", FP16 copies " + gigabytes(plan.use.half_copies) : "";
+  spdlog::info("{}: weights {} in {:.1f} s ({:.1f} GB/s){}, workspace {}, keys and values {}, left {}",
                model.device_name, gigabytes(plan.use.weights), model.upload_seconds,
-               static_cast<double>(info.file_bytes) / 1e9 / std::max(model.upload_seconds, 1e-9),
+               static_cast<double>(info.file_bytes) / 1e9 / std::max(model.upload_seconds, 1e-9), copies,
                gigabytes(plan.use.workspace), gigabytes(plan.kv_bytes), gigabytes(plan.left));
   spdlog::info(
       "context {} tokens, KV cache of {} blocks of {} tokens, {} sequences at once, {} tokens a step",

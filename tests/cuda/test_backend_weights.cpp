@@ -118,6 +118,29 @@ TEST_CASE("a vector reads back", "[cuda][backend]") {
   CHECK(backend->read(*backend->upload_vector(values)) == values);
 }
 
+TEST_CASE("FP16 copies of all matrices are kept where they take little, else none", "[cuda][backend]") {
+  NEEDS_CUDA_DEVICE();
+  const auto backend = make_cuda_backend(0, 64, 64);
+  const RandomWeights blocks(DType::Q4_K, 2048, 4096, 1, 7), halves(DType::F16, 48, 512, 1, 9);
+  const HostMatrix parts[] = {blocks.matrix(), halves.matrix()};
+  const Matrix first = backend->upload({&parts[0], 1}), second = backend->upload({&parts[1], 1});
+  const size_t sizes[] = {first->bytes(), second->bytes()};
+  constexpr size_t kCopy = size_t{2048} * 4096 * 2;
+  StepShapes shapes;
+  shapes.embedding = shapes.ffn = shapes.vocab = 64;
+  shapes.attention = {1, 1, 64};
+  // The same one again and again: it counts each time.
+  const auto most =
+      static_cast<size_t>(kHalfCopiesShare * static_cast<double>(backend->memory().total)) / kCopy;
+  shapes.matrices.assign(most + 1, first.get());
+  backend->reserve(shapes);
+  CHECK(first->bytes() == sizes[0]);
+  shapes.matrices = {first.get(), second.get()};
+  backend->reserve(shapes);
+  CHECK(first->bytes() == sizes[0] + kCopy);
+  CHECK(second->bytes() == sizes[1]);
+}
+
 TEST_CASE("embeddings are the table's rows", "[cuda][backend]") {
   NEEDS_CUDA_DEVICE();
   check_embeddings({1, 3, 64, 300});

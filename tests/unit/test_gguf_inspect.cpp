@@ -49,6 +49,14 @@ TEST_CASE("inspect: a sound model", "[unit][inspect]") {
   const int rows = model["layers"].get<int>() * model["kv_heads"].get<int>() * model["head_dim"].get<int>();
   CHECK(cpu["kv_per_token"] == 2 * 2 * rows);  // F16: the weights are quantised
   CHECK(gpu["kv_per_token"] == 2 * 2 * rows);
+  // FP16 copies: two bytes an element of the layers' matrices, all of them in block formats, 64 columns wide.
+  uint64_t elements = 0;
+  for (const auto& tensor : json["tensors"]) {
+    if (tensor["shape"].size() == 2 && tensor["name"].get<std::string>().starts_with("blk."))
+      elements += tensor["shape"][0].get<uint64_t>() * tensor["shape"][1].get<uint64_t>();
+  }
+  CHECK(gpu["half_copies"] == 2 * elements);
+  CHECK(cpu["half_copies"] == 0);
 }
 
 TEST_CASE("inspect: every problem is listed", "[unit][inspect]") {
