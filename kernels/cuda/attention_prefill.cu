@@ -122,27 +122,36 @@ class PrefillBlock {
     return reinterpret_cast<__half*>(shared_) + tile % Shape::kStages * Shape::kTileHalves;
   }
 
-  // Starts the copy of a tile of keys and values, all threads together. Rows that no row of queries sees
-  // become zeros.
-  __device__ void fetch(const RowTile& t, int32_t tile) const {
-    const int32_t* table = call_.step.block_tables + int64_t{t.seq} * __ldg(call_.step.block_table_stride);
-    constexpr int kPlane = Shape::Warp::kPlaneHalves;
-#pragma unroll 4
-    for (int i = 0; i < Shape::kKeys * kChunks / Shape::kThreads; ++i) {
-      const int32_t index = static_cast<int32_t>(threadIdx.x) + i * Shape::kThreads;
-      const int32_t row = index / kChunks, chunk = index % kChunks;
-      const int32_t key = tile * Shape::kKeys + row, known = min(key, t.keys - 1);
-      const int32_t block = __ldg(table + known / call_.kv.block_size);
-      const int64_t at = (int64_t{block * call_.kv.num_kv_heads + t.kv_head} * call_.kv.block_size +
-                          known % call_.kv.block_size) *
-                             kHeadDim +
-                         chunk * 8;
+  // Starts the copy of a tile of keys and values, all threads together; tiles come in ascending order. Rows
+  // that no row of queries sees become zeros. Blocks hold whole groups of 16 keys, and where those are is
+  // looked up for 32 of them at a time, a lane each: all warps wait for it before they multiply.
+  __device__ void fetch(const RowTile& t, int32_t tile) {
+    constexpr int kGroup = 16, kGroups = Shape::kKeys / kGroup, kTilesKnown = kWarp / kGroups;
+    const int32_t first_key = tile * Shape::kKeys;
+    if (tile % kTilesKnown == 0) {
+      const int32_t key = min(first_key + lane_index() * kGroup, (t.keys - 1) / kGroup * kGroup);
+      const int32_t* table = call_.step.block_tables + int64_t{t.seq} * __ldg(call_.step.block_table_stride);
+      const int32_t block = __ldg(table + key / call_.kv.block_size);
+      row_of_group_ =
+          (block * call_.kv.num_kv_heads + t.kv_head) * call_.kv.block_size + key % call_.kv.block_size;
+    }
+    // A thread copies the same chunk of rows that lie kRowsAtOnce apart.
+    constexpr int kRowsAtOnce = Shape::kThreads / kChunks, kPlane = Shape::Warp::kPlaneHalves;
+    auto thread = static_cast<int32_t>(threadIdx.x);
+    asm volatile("" : "+r"(thread));  // registers are scarce: addresses are made for each tile, none is kept
+    const int32_t first_row = thread / kChunks, chunk = thread % kChunks;
+#pragma unroll(kPrecise ? 2 : 4)
+    for (int row = first_row, i = 0; i < Shape::kKeys / kRowsAtOnce; ++i, row += kRowsAtOnce) {
+      const int32_t lane = tile % kTilesKnown * kGroups + row / kGroup;
+      const int32_t from = __shfl_sync(kAllLanes, row_of_group_, lane) + row % kGroup;
+      const int64_t at = int64_t{from} * kHeadDim + chunk * 8;
+      const bool seen = first_key + row < t.keys;
       __half* to = stage(tile) + tile_offset<kHeadDim>(row, chunk);
-      copy_async_16(to, call_.kv.keys + at, key == known);
-      copy_async_16(to + kPlane, call_.kv.values + at, key == known);
+      copy_async_16(to, call_.kv.keys + at, seen);
+      copy_async_16(to + kPlane, call_.kv.values + at, seen);
       if constexpr (kPrecise) {
-        copy_async_16(to + 2 * kPlane, call_.kv.keys_low + at, key == known);
-        copy_async_16(to + 3 * kPlane, call_.kv.values_low + at, key == known);
+        copy_async_16(to + 2 * kPlane, call_.kv.keys_low + at, seen);
+        copy_async_16(to + 3 * kPlane, call_.kv.values_low + at, seen);
       }
     }
   }
@@ -167,6 +176,7 @@ class PrefillBlock {
 
   const AttentionCall& call_;
   unsigned char* shared_;
+  int32_t row_of_group_ = 0;  // of this lane's group of keys: its first row among the layer's keys
 };
 
 template <int kHeadDim, bool kPrecise>
