@@ -15,11 +15,11 @@ namespace {
 
 template <int kHeadDim, bool kPrecise>
 struct PrefillShape {
-  static constexpr int kWarps = kHeadDim == 64 ? 4 : kHeadDim == 128 ? 8 : 2;
+  static constexpr int kWarps = kHeadDim <= 128 ? 4 : 2;
   static constexpr int kThreads = kWarps * kWarp;
-  // Of a multiprocessor: with narrow heads the registers do for several. Their warps are not in step: while
-  // some find weights, others multiply.
-  static constexpr int kBlocks = kHeadDim == 64 ? (kPrecise ? 2 : 3) : 1;
+  // Of a multiprocessor: as many as have registers. Their warps are not in step: while some find weights,
+  // others multiply.
+  static constexpr int kBlocks = kHeadDim == 64 && !kPrecise ? 3 : 2;
   static constexpr int kRows = kWarps * kWarpRows;
   // Of a tile. Precise: as many as leave the registers room for both halves.
   static constexpr int kKeys = kPrecise ? (kHeadDim == 64 ? 32 : 16) : kHeadDim <= 128 ? 64 : 32;
