@@ -6,6 +6,8 @@
 namespace qwend::cuda {
 namespace {
 
+unsigned blocks_for(int64_t count, int64_t each) { return static_cast<unsigned>((count + each - 1) / each); }
+
 __global__ void resolve_tokens_kernel(const int32_t* tokens, const int32_t* token_rows, const int32_t* drawn,
                                       int32_t count, int32_t* ids) {
   const int32_t t = static_cast<int32_t>(blockIdx.x * blockDim.x + threadIdx.x);
@@ -14,22 +16,33 @@ __global__ void resolve_tokens_kernel(const int32_t* tokens, const int32_t* toke
   ids[t] = row >= 0 ? drawn[row] : tokens[t];
 }
 
-// One block a row, the row in registers: read once. The order of the sum depends on the stride alone.
-template <int kThreads, int kVectors>
-__global__ void __launch_bounds__(kThreads)
-    rms_norm_kernel(const float* x, int64_t width, const int32_t* index, const float* weight, float eps,
-                    bool vectors, HalfRowsOut out) {
+// Columns column .. column + 3 of a row, zeros beyond its width. kWhole: rows begin at boundaries of 16
+// bytes, and their width is a multiple of four.
+template <bool kWhole>
+__device__ float4 load_part(const float* row, int64_t column, int64_t width) {
+  if constexpr (!kWhole) return load4(row, column, width, false);
+  return column < width ? *reinterpret_cast<const float4*>(row + column) : float4{};
+}
+
+// kThreads threads a row, the row in registers: read once. Narrow rows take a warp each, kRows of them a
+// block, and wait for nobody. The order of the sum depends on the stride alone.
+template <int kThreads, int kVectors, int kRows, bool kWhole>
+__global__ void __launch_bounds__(kThreads* kRows)
+    rms_norm_kernel(const float* x, int64_t width, const int32_t* index, int32_t num_rows,
+                    const float* weight, float eps, HalfRowsOut out) {
+  static_assert(kRows == 1 || kThreads == kWarp);
   __shared__ float partial_sums[kThreads / 32], partial_norms[kThreads / 32];
   __shared__ uint32_t partial_maxima[kThreads / 32];
-  const int64_t row = blockIdx.x;
+  const int64_t row = int64_t{blockIdx.x} * kRows + threadIdx.y;
+  if (row >= num_rows) return;  // a whole warp: with one row a block there are none
   const float* source = x + (index != nullptr ? index[row] : row) * width;
   const auto column = [&](int i) { return int64_t{4} * (i * kThreads + static_cast<int>(threadIdx.x)); };
 
   float4 v[kVectors], w[kVectors];
 #pragma unroll
-  for (int i = 0; i < kVectors; ++i) v[i] = load4(source, column(i), width, vectors);
+  for (int i = 0; i < kVectors; ++i) v[i] = load_part<kWhole>(source, column(i), width);
 #pragma unroll
-  for (int i = 0; i < kVectors; ++i) w[i] = load4(weight, column(i), width, vectors);
+  for (int i = 0; i < kVectors; ++i) w[i] = load_part<kWhole>(weight, column(i), width);
   float squares = 0.0f;
 #pragma unroll
   for (int i = 0; i < kVectors; ++i) {
@@ -56,25 +69,28 @@ __global__ void __launch_bounds__(kThreads)
     scale = row_scale(__uint_as_float(block_max<kThreads>(largest, partial_maxima)));
     if (threadIdx.x == 0) out.scale[row] = scale;
   }
+  const float inverse = 1.0f / scale;
 #pragma unroll
   for (int i = 0; i < kVectors; ++i) {
     if (column(i) >= out.stride) continue;
     const int64_t at = row * out.stride + column(i);
-    const uint2 high = to_half4(v[i], 1.0f / scale);
+    const uint2 high = to_half4(v[i], inverse);
     *reinterpret_cast<uint2*>(out.rows + at) = high;
     if (out.low != nullptr) {
-      *reinterpret_cast<uint2*>(out.low + at) = rest_half4(v[i], 1.0f / scale, high);
+      *reinterpret_cast<uint2*>(out.low + at) = rest_half4(v[i], inverse, high);
     }
   }
 }
 
 // Threads and vectors of 4 a thread follow from the width alone, never from the number of rows.
-template <int kThreads, int kVectors>
+template <int kThreads, int kVectors, int kRows = 1>
 void launch_rms_norm(const float* x, int64_t width, const int32_t* index, int32_t num_rows,
                      const float* weight, float eps, const HalfRowsOut& out, cudaStream_t stream) {
-  const bool vectors = vector_rows(x, width) && vector_rows(weight, 0);
-  rms_norm_kernel<kThreads, kVectors>
-      <<<static_cast<unsigned>(num_rows), kThreads, 0, stream>>>(x, width, index, weight, eps, vectors, out);
+  const auto kernel = vector_rows(x, width) && vector_rows(weight, 0)
+                          ? rms_norm_kernel<kThreads, kVectors, kRows, true>
+                          : rms_norm_kernel<kThreads, kVectors, kRows, false>;
+  kernel<<<blocks_for(num_rows, kRows), dim3(kThreads, kRows), 0, stream>>>(x, width, index, num_rows, weight,
+                                                                            eps, out);
   CUDA_CHECK_LAUNCH();
 }
 
@@ -124,8 +140,6 @@ __global__ void widen_rows_kernel(HalfRows in, int64_t width, bool vectors, floa
   store4(dst + row * width, column, width, vectors, {v.x * scale, v.y * scale, v.z * scale, v.w * scale});
 }
 
-unsigned blocks_for(int64_t count, int64_t each) { return static_cast<unsigned>((count + each - 1) / each); }
-
 }  // namespace
 
 void resolve_tokens(const DeviceStep& step, const int32_t* drawn, int32_t* ids, cudaStream_t stream) {
@@ -140,8 +154,8 @@ void rms_norm(const float* x, int64_t width, const int32_t* index, int32_t num_r
   CHECK(width > 0 && out.stride >= width && out.stride % 64 == 0);
   CHECK(out.stride <= kMaxNormWidth);
   if (num_rows == 0) return;
-  const auto launch = out.stride <= 512    ? launch_rms_norm<128, 1>
-                      : out.stride <= 1024 ? launch_rms_norm<256, 1>
+  const auto launch = out.stride <= 512    ? launch_rms_norm<kWarp, 4, 4>
+                      : out.stride <= 1024 ? launch_rms_norm<kWarp, 8, 4>
                       : out.stride <= 2048 ? launch_rms_norm<256, 2>
                       : out.stride <= 4096 ? launch_rms_norm<512, 2>
                       : out.stride <= 8192 ? launch_rms_norm<1024, 2>

@@ -5,64 +5,119 @@
 namespace qwend::cuda {
 namespace {
 
-constexpr int kThreads = 256;
-constexpr int kVectors = 4;  // of four floats a thread: 64 bytes of each operand in flight
+// A block takes kRows rows and 1,024 of their columns: in rows of 896 columns, too, most threads have all of
+// their vectors to load.
+constexpr int kRows = 4, kRowThreads = 64;
+constexpr int kVectors = 4;  // of four columns a thread
+constexpr int64_t kColumns = int64_t{4} * kVectors * kRowThreads;
 
-// Blocks (row, 4,096 of its columns). body(column) works on columns column .. column + 3.
-template <class Body>
-__device__ inline void each_vector(int64_t width, Body body) {
-  const int64_t first = 4 * (int64_t{blockIdx.y} * kVectors * kThreads + threadIdx.x);
+__device__ inline int64_t row_index() { return int64_t{blockIdx.x} * kRows + threadIdx.y; }
+
+// A thread's columns of some rows, all read before anything is written: 64 bytes of each are in flight.
+// kWhole: rows begin at boundaries of four elements, and their width is a multiple of four.
+template <bool kWhole, int kOperands>
+class Vectors {
+ public:
+  __device__ Vectors(const float* const (&rows)[kOperands], int64_t width) : width_(width) {
 #pragma unroll
-  for (int i = 0; i < kVectors; ++i) {
-    const int64_t column = first + int64_t{4} * i * kThreads;
-    if (column < width) body(column);
+    for (int i = 0; i < kVectors; ++i) {
+#pragma unroll
+      for (int j = 0; j < kOperands; ++j) {
+        if (column(i) >= width) continue;
+        if constexpr (kWhole)
+          values_[i][j] = *reinterpret_cast<const float4*>(rows[j] + column(i));
+        else
+          values_[i][j] = load4(rows[j], column(i), width, false);
+      }
+    }
   }
+  // f(column, v): columns column .. column + 3 of each row.
+  template <class F>
+  __device__ void each(F f) const {
+#pragma unroll
+    for (int i = 0; i < kVectors; ++i) {
+      if (column(i) < width_) f(column(i), values_[i]);
+    }
+  }
+
+ private:
+  __device__ static int64_t column(int i) {
+    return blockIdx.y * kColumns + 4 * (int64_t{i} * kRowThreads + threadIdx.x);
+  }
+  int64_t width_;
+  float4 values_[kVectors][kOperands];
+};
+
+template <bool kWhole>
+__device__ inline void store(float* row, int64_t column, int64_t width, const float4& v) {
+  if constexpr (kWhole)
+    __stcg(reinterpret_cast<float4*>(row + column), v);
+  else
+    store4(row, column, width, false, v);
+}
+template <bool kWhole>
+__device__ inline void store(__half* row, int64_t column, int64_t width, const uint2& v) {
+  if constexpr (kWhole)
+    __stcg(reinterpret_cast<uint2*>(row + column), v);
+  else
+    store_half4(row, column, width, false, v);
 }
 
-__device__ inline float row_factor(const float* scale) { return scale != nullptr ? scale[blockIdx.x] : 1.0f; }
+__device__ inline float factor_of(const float* scale, int64_t row) {
+  return scale != nullptr ? scale[row] : 1.0f;
+}
 
-__global__ void __launch_bounds__(kThreads)
-    scale_rows_kernel(FloatRows y, int64_t width, const float* scale, bool vectors) {
-  const float factor = row_factor(scale);
-  float* row = y.data + blockIdx.x * y.stride;
-  each_vector(width, [&](int64_t column) {
-    const float4 v = load4(row, column, width, vectors);
-    store4(row, column, width, vectors, {v.x * factor, v.y * factor, v.z * factor, v.w * factor});
+template <bool kWhole>
+__global__ void scale_rows_kernel(FloatRows y, int64_t width, int32_t num_tokens, const float* scale) {
+  const int64_t row = row_index();
+  if (row >= num_tokens) return;
+  float* const to = y.data + row * y.stride;
+  const Vectors<kWhole, 1> rows({to}, width);
+  const float factor = factor_of(scale, row);
+  rows.each([&](int64_t column, const float4(&v)[1]) {
+    store<kWhole>(to, column, width, {v[0].x * factor, v[0].y * factor, v[0].z * factor, v[0].w * factor});
   });
 }
 
-__global__ void __launch_bounds__(kThreads)
-    add_rows_kernel(FloatRows y, int64_t width, const float* scale, FloatRows out, bool vectors) {
-  const float factor = row_factor(scale);
-  const float* from = y.data + blockIdx.x * y.stride;
-  float* to = out.data + blockIdx.x * out.stride;
-  each_vector(width, [&](int64_t column) {
-    const float4 v = load4(from, column, width, vectors), x = load4(to, column, width, vectors);
-    store4(to, column, width, vectors,
-           {fmaf(v.x, factor, x.x), fmaf(v.y, factor, x.y), fmaf(v.z, factor, x.z), fmaf(v.w, factor, x.w)});
+template <bool kWhole>
+__global__ void add_rows_kernel(FloatRows y, int64_t width, int32_t num_tokens, const float* scale,
+                                FloatRows out) {
+  const int64_t row = row_index();
+  if (row >= num_tokens) return;
+  float* const to = out.data + row * out.stride;
+  const Vectors<kWhole, 2> rows({y.data + row * y.stride, to}, width);
+  const float factor = factor_of(scale, row);
+  rows.each([&](int64_t column, const float4(&v)[2]) {
+    store<kWhole>(to, column, width,
+                  {fmaf(v[0].x, factor, v[1].x), fmaf(v[0].y, factor, v[1].y), fmaf(v[0].z, factor, v[1].z),
+                   fmaf(v[0].w, factor, v[1].w)});
   });
 }
 
-__global__ void __launch_bounds__(kThreads)
-    swiglu_rows_kernel(FloatRows gate, const float* up, int64_t first, int64_t width, HalfRows in,
-                       const float* weight_norms, HalfRowsOut out, bool vectors) {
-  const float factor = row_factor(in.scale);
-  const float scale = gated_scale(weight_norms, in.norm[blockIdx.x]);
-  if (first == 0 && blockIdx.y == 0 && threadIdx.x == 0) out.scale[blockIdx.x] = scale;
-  const float* gates = gate.data + blockIdx.x * gate.stride;
-  const float* ups = up + blockIdx.x * gate.stride;
-  __half* to = out.rows + blockIdx.x * out.stride + first;
-  each_vector(width, [&](int64_t column) {
-    const float4 g = load4(gates, column, width, vectors), u = load4(ups, column, width, vectors);
+template <bool kWhole>
+__global__ void swiglu_rows_kernel(FloatRows gate, const float* up, int64_t first, int64_t width,
+                                   int32_t num_tokens, HalfRows in, const float* weight_norms,
+                                   HalfRowsOut out) {
+  const int64_t row = row_index();
+  if (row >= num_tokens) return;
+  const Vectors<kWhole, 2> rows({gate.data + row * gate.stride, up + row * gate.stride}, width);
+  const float factor = factor_of(in.scale, row);
+  const float scale = gated_scale(weight_norms, in.norm[row]);
+  if (first == 0 && blockIdx.y == 0 && threadIdx.x == 0) out.scale[row] = scale;
+  const float inverse = 1.0f / scale;
+  __half* const to = out.rows + row * out.stride + first;
+  rows.each([&](int64_t column, const float4(&v)[2]) {
+    const float4 &g = v[0], &u = v[1];
     const float4 h{silu(g.x * factor) * (u.x * factor), silu(g.y * factor) * (u.y * factor),
                    silu(g.z * factor) * (u.z * factor), silu(g.w * factor) * (u.w * factor)};
-    store_half4(to, column, width, vectors, to_half4(h, 1.0f / scale));
+    store<kWhole>(to, column, width, to_half4(h, inverse));
   });
 }
 
+constexpr dim3 kBlock{kRowThreads, kRows};
 dim3 grid_for(int64_t width, int32_t num_tokens) {
-  constexpr int64_t kColumns = int64_t{4} * kVectors * kThreads;
-  return {static_cast<unsigned>(num_tokens), static_cast<unsigned>((width + kColumns - 1) / kColumns)};
+  return {static_cast<unsigned>(ceil_div(num_tokens, kRows)),
+          static_cast<unsigned>(ceil_div(width, kColumns))};
 }
 
 bool vector_rows(const FloatRows& rows) { return cuda::vector_rows(rows.data, rows.stride); }
@@ -71,23 +126,27 @@ bool vector_rows(const FloatRows& rows) { return cuda::vector_rows(rows.data, ro
 
 void scale_rows(const FloatRows& y, int64_t width, int32_t num_tokens, const float* scale,
                 cudaStream_t stream) {
-  scale_rows_kernel<<<grid_for(width, num_tokens), kThreads, 0, stream>>>(y, width, scale, vector_rows(y));
+  const bool whole = width % 4 == 0 && vector_rows(y);
+  const auto kernel = whole ? scale_rows_kernel<true> : scale_rows_kernel<false>;
+  kernel<<<grid_for(width, num_tokens), kBlock, 0, stream>>>(y, width, num_tokens, scale);
   CUDA_CHECK_LAUNCH();
 }
 
 void add_rows(const FloatRows& y, int64_t width, int32_t num_tokens, const float* scale, const FloatRows& out,
               cudaStream_t stream) {
-  const bool vectors = vector_rows(y) && vector_rows(out);
-  add_rows_kernel<<<grid_for(width, num_tokens), kThreads, 0, stream>>>(y, width, scale, out, vectors);
+  const bool whole = width % 4 == 0 && vector_rows(y) && vector_rows(out);
+  const auto kernel = whole ? add_rows_kernel<true> : add_rows_kernel<false>;
+  kernel<<<grid_for(width, num_tokens), kBlock, 0, stream>>>(y, width, num_tokens, scale, out);
   CUDA_CHECK_LAUNCH();
 }
 
 void swiglu_rows(const FloatRows& gate, const float* up, int64_t first, int64_t width, int32_t num_tokens,
                  const HalfRows& in, const float* weight_norms, const HalfRowsOut& out, cudaStream_t stream) {
-  const bool vectors = vector_rows(gate) && cuda::vector_rows(up, gate.stride) &&
-                       cuda::vector_rows(out.rows, out.stride) && first % 4 == 0;
-  swiglu_rows_kernel<<<grid_for(width, num_tokens), kThreads, 0, stream>>>(gate, up, first, width, in,
-                                                                           weight_norms, out, vectors);
+  const bool whole = width % 4 == 0 && first % 4 == 0 && vector_rows(gate) &&
+                     cuda::vector_rows(up, gate.stride) && cuda::vector_rows(out.rows, out.stride);
+  const auto kernel = whole ? swiglu_rows_kernel<true> : swiglu_rows_kernel<false>;
+  kernel<<<grid_for(width, num_tokens), kBlock, 0, stream>>>(gate, up, first, width, num_tokens, in,
+                                                             weight_norms, out);
   CUDA_CHECK_LAUNCH();
 }
 

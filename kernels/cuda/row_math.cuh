@@ -15,10 +15,12 @@ __device__ inline uint32_t magnitude_bits(const float4& v) {
   return max(max(magnitude_bits(v.x), magnitude_bits(v.y)), max(magnitude_bits(v.z), magnitude_bits(v.w)));
 }
 
-// All threads of the block get the sum. `partial` is shared memory that nothing else uses in the kernel.
+// All kThreads threads of the block get the sum, or those of a warp theirs. `partial` is shared memory that
+// nothing else uses in the kernel.
 template <int kThreads>
 __device__ inline float block_sum(float v, float (&partial)[kThreads / 32]) {
   v = lanes_sum(v);
+  if constexpr (kThreads == kWarp) return v;
   if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = v;
   __syncthreads();
   float total = 0.0f;
@@ -30,6 +32,7 @@ __device__ inline float block_sum(float v, float (&partial)[kThreads / 32]) {
 template <int kThreads>
 __device__ inline uint32_t block_max(uint32_t v, uint32_t (&partial)[kThreads / 32]) {
   v = __reduce_max_sync(kAllLanes, v);
+  if constexpr (kThreads == kWarp) return v;
   if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = v;
   __syncthreads();
   uint32_t largest = 0;
