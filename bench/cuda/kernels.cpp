@@ -106,6 +106,7 @@ struct Weights {
     const size_t copies = std::clamp<size_t>(kRotation / bytes.size(), 1, 64);
     for (size_t i = 0; i < copies; ++i) matrices.push_back(bench.uploader.upload({&host, 1}));
     bench.uploader.wait();
+    for (const auto& matrix : matrices) matrix->read_row_norms(bench.stream.get());
   }
   const CudaMatrix& at(int i) const { return *matrices[static_cast<size_t>(i) % matrices.size()]; }
   int count() const { return std::max(8, static_cast<int>(matrices.size())); }

@@ -144,6 +144,8 @@ void CudaBackend::reserve(const StepShapes& shapes) {
   }
   ensure_logits(shapes.vocab);
   keep_half_copies(shapes.matrices);
+  for (DeviceMatrix* matrix : shapes.matrices)
+    static_cast<CudaMatrix*>(matrix)->read_row_norms(stream_.get());
 }
 
 // All or none: prompts wait for the slowest of them.

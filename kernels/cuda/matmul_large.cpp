@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <map>
 #include <tuple>
 
@@ -45,16 +46,28 @@ struct Operand {
   int64_t stride = 0;
 };
 
-// One library call: c [T, c.stride] = in a^T (+ c where beta is 1), for `rows` rows of a. Two of a kind in
-// one: for the rows that begin second_a elements further on too, with their sums second_c further on.
+// Where sums go: FP32, or FP16.
+struct SumRows {
+  void* data = nullptr;
+  int64_t stride = 0;
+  cudaDataType_t type = CUDA_R_32F;
+
+  size_t element() const { return type == CUDA_R_32F ? sizeof(float) : sizeof(__half); }
+  void* at(int64_t column) const {
+    return static_cast<std::byte*>(data) + static_cast<size_t>(column) * element();
+  }
+};
+
+// One library call: c [T, c.stride] = alpha in a^T (+ c where beta is 1), for `rows` rows of a. Two of a kind
+// in one: for the rows that begin second_a elements further on too, with their sums second_c further on.
 struct Gemm {
   Operand a;
   int64_t second_a = 0, second_c = 0;  // 0: there is no second
   int64_t rows = 0, depth = 0;
   Operand b;
   int32_t num_tokens = 0;
-  float beta = 0.0f;
-  FloatRows c;
+  float alpha = 1.0f, beta = 0.0f;
+  SumRows c;
 };
 
 uint32_t alignment_of(const void* p) {
@@ -87,7 +100,7 @@ struct Problem {
     const auto columns = static_cast<uint64_t>(tokens);
     CUDA_CHECK(cublasLtMatrixLayoutInit(&a, CUDA_R_16F, depth, rows, g.a.stride));
     CUDA_CHECK(cublasLtMatrixLayoutInit(&b, CUDA_R_16F, depth, columns, g.b.stride));
-    CUDA_CHECK(cublasLtMatrixLayoutInit(&c, CUDA_R_32F, rows, columns, g.c.stride));
+    CUDA_CHECK(cublasLtMatrixLayoutInit(&c, g.c.type, rows, columns, g.c.stride));
     if (g.second_a == 0) return;
     const auto repeat = [](cublasLtMatrixLayoutOpaque_t& layout, int64_t offset) {
       const int32_t count = 2;
@@ -104,7 +117,7 @@ struct Problem {
 
 struct LargeMatmul::Impl {
   using AlgorithmKey = std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, uint32_t, uint32_t,
-                                  uint32_t, bool, int64_t>;
+                                  uint32_t, bool, int64_t, cudaDataType_t>;
 
   Impl(int32_t tokens, const Scratch& bytes, cudaStream_t on)
       : max_tokens(tokens), product_bytes(bytes.product), stream(on), workspace(kWorkspaceBytes) {
@@ -123,8 +136,9 @@ struct LargeMatmul::Impl {
   void run_swiglu(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, const MatmulOut& out);
 
   int64_t stretch_rows(int64_t capacity, int32_t num_tokens) const;
-  int64_t product_columns(int32_t num_tokens) const {
-    return static_cast<int64_t>(product.size()) / num_tokens - kAlignmentColumns;
+  // Columns of sums of `element` bytes that `product` holds.
+  int64_t product_columns(int32_t num_tokens, size_t element = sizeof(float)) const {
+    return static_cast<int64_t>(product.bytes() / element) / num_tokens - kAlignmentColumns;
   }
   Operand weights(const WeightPart& part, int64_t first, int64_t count, __half* expanded);
   cublasLtMatmulAlgo_t algorithm(const Gemm& g, int64_t tokens);
@@ -193,9 +207,9 @@ Operand LargeMatmul::Impl::weights(const WeightPart& part, int64_t first, int64_
 cublasLtMatmulAlgo_t LargeMatmul::Impl::algorithm(const Gemm& g, int64_t tokens) {
   const uint32_t align_a = std::min(alignment_of(g.a.data), alignment_of(g.a.data + g.second_a)),
                  align_b = alignment_of(g.b.data),
-                 align_c = std::min(alignment_of(g.c.data), alignment_of(g.c.data + g.second_c));
+                 align_c = std::min(alignment_of(g.c.data), alignment_of(g.c.at(g.second_c)));
   const AlgorithmKey key{tokens,  g.rows,  g.depth, g.a.stride,     g.b.stride, g.c.stride,
-                         align_a, align_b, align_c, g.beta != 0.0f, g.second_a};
+                         align_a, align_b, align_c, g.beta != 0.0f, g.second_a, g.c.type};
   if (const auto known = algorithms.find(key); known != algorithms.end()) return known->second;
   cublasLtMatmulPreferenceOpaque_t preference;
   CUDA_CHECK(cublasLtMatmulPreferenceInit(&preference));
@@ -219,10 +233,9 @@ cublasLtMatmulAlgo_t LargeMatmul::Impl::algorithm(const Gemm& g, int64_t tokens)
 }
 
 void LargeMatmul::Impl::multiply(const Gemm& g) {
-  const float alpha = 1.0f;
   Problem problem(g, g.num_tokens);
   const auto run_with = [&](const cublasLtMatmulAlgo_t& algo) {
-    return cublasLtMatmul(handle.get(), &problem.matmul, &alpha, g.a.data, &problem.a, g.b.data, &problem.b,
+    return cublasLtMatmul(handle.get(), &problem.matmul, &g.alpha, g.a.data, &problem.a, g.b.data, &problem.b,
                           &g.beta, g.c.data, &problem.c, g.c.data, &problem.c, &algo, workspace.data(),
                           workspace.bytes(), stream);
   };
@@ -275,14 +288,31 @@ void LargeMatmul::Impl::run_part(const WeightPart& part, const HalfRows& in, int
     g.depth = round_up(part.cols, 8);  // zeros beyond cols, in activations and in expanded weights
     g.num_tokens = num_tokens;
     g.beta = epilogue == Epilogue::Add && !through_product ? 1.0f : 0.0f;
-    g.c = through_product ? FloatRows{product.data(), round_up(count, 4)} : target;
+    const FloatRows sums = through_product ? FloatRows{product.data(), round_up(count, 4)} : target;
+    g.c = {sums.data, sums.stride};
     multiply_planes(g, in);
     if (through_product) {
-      add_rows(g.c, count, num_tokens, in.scale, target, stream);
+      add_rows(sums, count, num_tokens, in.scale, target, stream);
     } else if (in.scale != nullptr) {
       scale_rows(target, count, num_tokens, in.scale, stream);
     }
   }
+}
+
+// What to multiply sums by for FP16 to hold them, or 0 where they stay FP32. A sum is at most a weight row's
+// norm times the activations', whose values lie below 2^14: with that below 2^15, nothing overflows, and as
+// sums are some sqrt(cols) below it, those that matter keep their 11 bits. Half the bytes to write and to
+// read back, of which a prompt's gate and up have the most of all. Rows of unquantised weights stay FP32:
+// there the bits are missed.
+float half_sums_factor(const CudaMatrix& w, const HalfRows& in) {
+  const auto block_format = [](const WeightPart& p) {
+    return p.dtype != DType::F16 && p.dtype != DType::F32 && p.rows % 8 == 0;
+  };
+  const float bound = w.largest_row_norm() * std::sqrt(static_cast<float>(w.cols()));
+  const bool serves =
+      in.scale != nullptr && w.rows() % 16 == 0 && std::ranges::all_of(w.parts(), block_format);
+  if (!serves || !(bound > 0x1p-60f && bound < 0x1p60f)) return 0.0f;
+  return std::exp2(std::floor(1.0f - std::log2(bound)));
 }
 
 // Gate rows i .. i + count and the up rows that belong to them, side by side in `product`: one call where
@@ -291,18 +321,23 @@ void LargeMatmul::Impl::run_swiglu(const CudaMatrix& w, const HalfRows& in, int3
                                    const MatmulOut& out) {
   CHECK(w.rows() % 2 == 0 && in.low == nullptr && in.norm != nullptr && out.half.rows != nullptr);
   const int64_t half = w.rows() / 2;
+  const float factor = half_sums_factor(w, in);
   for (int64_t i = 0, count = 0; i < half; i += count) {
     const WeightPart &gate = part_of(w, i), &up = part_of(w, half + i);
     const int64_t gate_row = i - gate.first_row, up_row = half + i - up.first_row;
     const int64_t pair_bytes = expanded_bytes(gate) + expanded_bytes(up);
-    int64_t capacity = product_columns(num_tokens) / 2;
+    SumRows sums{product.data(), 0, factor != 0.0f ? CUDA_R_16F : CUDA_R_32F};
+    int64_t capacity = product_columns(num_tokens, sums.element()) / 2;
     if (pair_bytes > 0) capacity = std::min(capacity, static_cast<int64_t>(scratch.bytes()) / pair_bytes);
+    if (capacity < 8) sums.type = CUDA_R_32F;  // rows that FP16 sums would not be aligned in
     const int64_t left = std::min({gate.rows - gate_row, up.rows - up_row, half - i});
     count = next_stretch(left, std::max(int64_t{1}, stretch_rows(2 * capacity, num_tokens) / 2), capacity);
 
     const bool neighbours = !read_in_place(gate) && !read_in_place(up);
     const bool one_part = read_in_place(gate) && &gate == &up;
     const int64_t up_column = neighbours ? count : round_up(count, 4);
+    sums.stride = round_up(up_column + count, 4);
+    CHECK(sums.stride * num_tokens <= static_cast<int64_t>(product.bytes() / sums.element()));
     Gemm g;
     g.a = weights(gate, gate_row, count, scratch.data());
     const Operand up_rows = weights(up, up_row, count, scratch.data() + count * expanded_bytes(gate) / 2);
@@ -310,18 +345,21 @@ void LargeMatmul::Impl::run_swiglu(const CudaMatrix& w, const HalfRows& in, int3
     g.depth = round_up(w.cols(), 8);
     g.b = {in.rows, in.stride};
     g.num_tokens = num_tokens;
-    g.c = {product.data(), round_up(up_column + count, 4)};
-    CHECK(g.c.stride * num_tokens <= static_cast<int64_t>(product.size()));
-    const FloatRows gate_sums = g.c;
-    float* up_sums = product.data() + up_column;
+    g.alpha = sums.type == CUDA_R_16F ? factor : 1.0f;
+    g.c = sums;
     if (one_part) g.second_a = up_rows.data - g.a.data, g.second_c = up_column;
     multiply(g);
     if (!neighbours && !one_part) {
       g.a = up_rows;
-      g.c.data = up_sums;
+      g.c.data = sums.at(up_column);
       multiply(g);
     }
-    swiglu_rows(gate_sums, up_sums, i, count, num_tokens, in, w.row_norms(), out.half, stream);
+    const auto finish = [&]<class Element>(const Element* gate_sums) {
+      swiglu_rows<Element>({gate_sums, gate_sums + up_column, sums.stride, 1.0f / g.alpha}, i, count,
+                           num_tokens, in, w.row_norms(), out.half, stream);
+    };
+    sums.type == CUDA_R_16F ? finish(static_cast<const __half*>(sums.data))
+                            : finish(static_cast<const float*>(sums.data));
   }
 }
 

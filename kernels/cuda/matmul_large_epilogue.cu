@@ -1,3 +1,6 @@
+#include <type_traits>
+
+#include "kernels/check.h"
 #include "kernels/cuda/error.h"
 #include "kernels/cuda/matmul_large_epilogue.h"
 #include "kernels/cuda/row_math.cuh"
@@ -13,21 +16,29 @@ constexpr int64_t kColumns = int64_t{4} * kVectors * kRowThreads;
 
 __device__ inline int64_t row_index() { return int64_t{blockIdx.x} * kRows + threadIdx.y; }
 
-// A thread's columns of some rows, all read before anything is written: 64 bytes of each are in flight.
-// kWhole: rows begin at boundaries of four elements, and their width is a multiple of four.
-template <bool kWhole, int kOperands>
+// Columns column .. column + 3 of a row. kWhole: rows begin at boundaries of four elements, and their width
+// is a multiple of four.
+template <bool kWhole>
+__device__ inline float4 load(const float* row, int64_t column, int64_t width) {
+  if constexpr (!kWhole) return load4(row, column, width, false);
+  return *reinterpret_cast<const float4*>(row + column);
+}
+template <bool kWhole>
+__device__ inline float4 load(const __half* row, int64_t column, int64_t) {
+  static_assert(kWhole);
+  return from_half4(*reinterpret_cast<const uint2*>(row + column), 1.0f);
+}
+
+// A thread's columns of some rows, all read before anything is written: 16 columns of each are in flight.
+template <bool kWhole, int kOperands, class Element>
 class Vectors {
  public:
-  __device__ Vectors(const float* const (&rows)[kOperands], int64_t width) : width_(width) {
+  __device__ Vectors(const Element* const (&rows)[kOperands], int64_t width) : width_(width) {
 #pragma unroll
     for (int i = 0; i < kVectors; ++i) {
 #pragma unroll
       for (int j = 0; j < kOperands; ++j) {
-        if (column(i) >= width) continue;
-        if constexpr (kWhole)
-          values_[i][j] = *reinterpret_cast<const float4*>(rows[j] + column(i));
-        else
-          values_[i][j] = load4(rows[j], column(i), width, false);
+        if (column(i) < width) values_[i][j] = load<kWhole>(rows[j], column(i), width);
       }
     }
   }
@@ -72,7 +83,7 @@ __global__ void scale_rows_kernel(FloatRows y, int64_t width, int32_t num_tokens
   const int64_t row = row_index();
   if (row >= num_tokens) return;
   float* const to = y.data + row * y.stride;
-  const Vectors<kWhole, 1> rows({to}, width);
+  const Vectors<kWhole, 1, float> rows({to}, width);
   const float factor = factor_of(scale, row);
   rows.each([&](int64_t column, const float4(&v)[1]) {
     store<kWhole>(to, column, width, {v[0].x * factor, v[0].y * factor, v[0].z * factor, v[0].w * factor});
@@ -85,7 +96,7 @@ __global__ void add_rows_kernel(FloatRows y, int64_t width, int32_t num_tokens, 
   const int64_t row = row_index();
   if (row >= num_tokens) return;
   float* const to = out.data + row * out.stride;
-  const Vectors<kWhole, 2> rows({y.data + row * y.stride, to}, width);
+  const Vectors<kWhole, 2, float> rows({y.data + row * y.stride, to}, width);
   const float factor = factor_of(scale, row);
   rows.each([&](int64_t column, const float4(&v)[2]) {
     store<kWhole>(to, column, width,
@@ -94,14 +105,13 @@ __global__ void add_rows_kernel(FloatRows y, int64_t width, int32_t num_tokens, 
   });
 }
 
-template <bool kWhole>
-__global__ void swiglu_rows_kernel(FloatRows gate, const float* up, int64_t first, int64_t width,
-                                   int32_t num_tokens, HalfRows in, const float* weight_norms,
-                                   HalfRowsOut out) {
+template <bool kWhole, class Element>
+__global__ void swiglu_rows_kernel(GatedSums<Element> sums, int64_t first, int64_t width, int32_t num_tokens,
+                                   HalfRows in, const float* weight_norms, HalfRowsOut out) {
   const int64_t row = row_index();
   if (row >= num_tokens) return;
-  const Vectors<kWhole, 2> rows({gate.data + row * gate.stride, up + row * gate.stride}, width);
-  const float factor = factor_of(in.scale, row);
+  const Vectors<kWhole, 2, Element> rows({sums.gate + row * sums.stride, sums.up + row * sums.stride}, width);
+  const float factor = factor_of(in.scale, row) * sums.factor;
   const float scale = gated_scale(weight_norms, in.norm[row]);
   if (first == 0 && blockIdx.y == 0 && threadIdx.x == 0) out.scale[row] = scale;
   const float inverse = 1.0f / scale;
@@ -140,14 +150,24 @@ void add_rows(const FloatRows& y, int64_t width, int32_t num_tokens, const float
   CUDA_CHECK_LAUNCH();
 }
 
-void swiglu_rows(const FloatRows& gate, const float* up, int64_t first, int64_t width, int32_t num_tokens,
+template <class Element>
+void swiglu_rows(const GatedSums<Element>& sums, int64_t first, int64_t width, int32_t num_tokens,
                  const HalfRows& in, const float* weight_norms, const HalfRowsOut& out, cudaStream_t stream) {
-  const bool whole = width % 4 == 0 && first % 4 == 0 && vector_rows(gate) &&
-                     cuda::vector_rows(up, gate.stride) && cuda::vector_rows(out.rows, out.stride);
-  const auto kernel = whole ? swiglu_rows_kernel<true> : swiglu_rows_kernel<false>;
-  kernel<<<grid_for(width, num_tokens), kBlock, 0, stream>>>(gate, up, first, width, num_tokens, in,
-                                                             weight_norms, out);
+  const bool whole = width % 4 == 0 && first % 4 == 0 && cuda::vector_rows(sums.gate, sums.stride) &&
+                     cuda::vector_rows(sums.up, sums.stride) && cuda::vector_rows(out.rows, out.stride);
+  auto kernel = swiglu_rows_kernel<true, Element>;
+  if constexpr (std::is_same_v<Element, float>) {
+    if (!whole) kernel = swiglu_rows_kernel<false, Element>;
+  } else {
+    CHECK(whole);
+  }
+  kernel<<<grid_for(width, num_tokens), kBlock, 0, stream>>>(sums, first, width, num_tokens, in, weight_norms,
+                                                             out);
   CUDA_CHECK_LAUNCH();
 }
+template void swiglu_rows(const GatedSums<float>&, int64_t, int64_t, int32_t, const HalfRows&, const float*,
+                          const HalfRowsOut&, cudaStream_t);
+template void swiglu_rows(const GatedSums<__half>&, int64_t, int64_t, int32_t, const HalfRows&, const float*,
+                          const HalfRowsOut&, cudaStream_t);
 
 }  // namespace qwend::cuda

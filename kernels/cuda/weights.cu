@@ -395,6 +395,13 @@ void expand_half(const WeightPart& part, int64_t expert, int64_t first, int64_t 
   CUDA_CHECK_LAUNCH();
 }
 
+void CudaMatrix::read_row_norms(cudaStream_t stream) {
+  float norms[2];
+  CUDA_CHECK(cudaMemcpyAsync(norms, norms_, sizeof norms, cudaMemcpyDeviceToHost, stream));
+  CUDA_CHECK(cudaStreamSynchronize(stream));
+  largest_row_norm_ = std::max(norms[0], norms[1]);
+}
+
 size_t CudaMatrix::half_copy_bytes() const {
   int64_t rows = 0;
   for (const WeightPart& part : parts_) rows += part.dtype != DType::F16 ? part.rows : 0;

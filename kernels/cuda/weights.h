@@ -50,6 +50,9 @@ class CudaMatrix : public DeviceMatrix {
   // Device memory: the largest L2 norm of a row of the first half and of the second (gate and up rows where
   // they are joined); zeros for experts.
   const float* row_norms() const { return norms_; }
+  // The larger of both on the host, once it has been read back; 0 before.
+  float largest_row_norm() const { return largest_row_norm_; }
+  void read_row_norms(cudaStream_t stream);  // waits for the stream: start-up only
 
   // Device memory that FP16 copies of all parts but FP16 ones take: 0 where there are none to make.
   size_t half_copy_bytes() const;
@@ -63,6 +66,7 @@ class CudaMatrix : public DeviceMatrix {
   DeviceBuffer<std::byte> memory_;
   DeviceBuffer<__half> half_copies_;
   float* norms_ = nullptr;  // in memory_
+  float largest_row_norm_ = 0.0f;
 };
 
 // Copies matrices from mapped files to the device: through a ring of pinned buffers, repacked there. Uploads

@@ -121,6 +121,47 @@ TEST_CASE("large gated products with scales known beforehand", "[cuda][matmul_la
   }
 }
 
+TEST_CASE("large gated products through FP16 sums", "[cuda][matmul_large][sanitize]") {
+  NEEDS_CUDA_DEVICE();
+  const std::pair<DType, DType> formats[] = {
+      {DType::Q4_0, DType::Q4_0}, {DType::Q4_K, DType::Q6_K}, {DType::Q8_0, DType::F16}};
+  for (const auto& [gate_type, up_type] : formats) {
+    for (const float spread : {1e-3f, 0.2f, 40.0f}) {
+      const std::vector<RandomWeights> parts{{gate_type, 264, 512, 1, 17, spread},
+                                             {up_type, 264, 512, 1, 19, spread}};
+      const HostWeights host(parts);
+      const auto w = upload(views(parts));
+      w->read_row_norms(nullptr);
+      CHECK(w->largest_row_norm() > 0.0f);
+      // Rows of small values beside one that is as large as any may be, and rows scaled up and down.
+      TestRows in(99, 512, 23, {-11, -20, -2});
+      for (size_t t = 0; t < 99; t += 3) {
+        for (size_t i = 0; i < 512; ++i) {
+          __half& x = in.host[t * static_cast<size_t>(in.stride) + i];
+          x = to_half(i == t ? 16380.0f : half_value(x) / 64);
+        }
+      }
+      in.rows = to_device(in.host), in.norms = to_device(in.row_norms(true));
+      for (const size_t scratch : {size_t{64} << 20, size_t{2 * 100 * 512 * 2}}) {
+        INFO(format_info(gate_type).name << " and " << format_info(up_type).name << ", weights of " << spread
+                                         << ", scratch of " << scratch);
+        Run how;
+        how.epilogue = Epilogue::SwiGlu;
+        how.extra_stride = 8;
+        const Output out = run_large(*w, in, 99, how, scratch);
+        const auto expected = [&](int32_t t, int64_t i) {
+          return silu(host.product(in, t, i)) * host.product(in, t, 264 + i);
+        };
+        // Both sums are rounded to 11 bits, and what they give.
+        CHECK(row_error(out, 99, expected) <
+              gated_tolerance(std::max(tolerance(gate_type), tolerance(up_type))) + 0x1p-10);
+        CHECK(overwritten(out, 99, how.before) == 0);
+        CHECK(wrong_scales(out, 99) == 0);
+      }
+    }
+  }
+}
+
 TEST_CASE("large products of rows in two planes", "[cuda][matmul_large]") {
   NEEDS_CUDA_DEVICE();
   for (const DType type : {DType::F16, DType::Q5_K}) {
