@@ -322,6 +322,7 @@ void bench_attention(Bench& bench) {
                         {"7B decode 16k", middle, 1, 1, 16384},
                         {"7B decode 64 x 1k", middle, 64, 1, 1024},
                         {"8B decode 64 x 1k", qwen3, 64, 1, 1024},
+                        {"0.5B prefill 512", small, 1, 512, 512},
                         {"0.5B prefill 2,048", small, 1, 2048, 2048},
                         {"7B prefill 2,048", middle, 1, 2048, 2048},
                         {"7B prefill 2,048 at 16k", middle, 1, 2048, 16384},
@@ -355,7 +356,7 @@ void bench_attention(Bench& bench) {
 
 void bench_small(Bench& bench) {
   for (const auto& [width, rows] :
-       {std::pair{896, 1}, {3584, 1}, {3584, 64}, {3584, 2048}, {18944, 1}, {18944, 2048}}) {
+       {std::pair{896, 1}, {896, 2048}, {3584, 1}, {3584, 64}, {3584, 2048}, {18944, 1}, {18944, 2048}}) {
     const auto x = DeviceBuffer<float>::zeroed(static_cast<size_t>(width) * static_cast<size_t>(rows));
     const auto weight = DeviceBuffer<float>::zeroed(static_cast<size_t>(width));
     const Rows out(rows, width);
