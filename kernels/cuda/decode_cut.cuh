@@ -5,7 +5,7 @@
 
 namespace qwend::cuda::decode {
 
-// Of those that compute; one more fetches their weights ahead.
+// Of those that compute; one more may ask for their weights.
 inline constexpr int kWarps = kDecodeWarps, kThreads = kWarps * kWarp;
 __device__ __forceinline__ void sync_workers() { asm volatile("bar.sync 1, %0;" ::"n"(kThreads) : "memory"); }
 inline constexpr int kSuperTiles = kDecodeSuperTiles, kSuperArea = kDecodeSuperArea;

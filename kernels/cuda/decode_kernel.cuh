@@ -2,10 +2,12 @@
 // in files of their own, so that a model runs through code of its own formats alone: a phase of a small model
 // is over before much code has been fetched.
 #pragma once
-#include "kernels/cuda/decode_ahead.cuh"
+#include <type_traits>
+
 #include "kernels/cuda/decode_attention.cuh"
 #include "kernels/cuda/decode_inputs.cuh"
 #include "kernels/cuda/decode_kernel.h"
+#include "kernels/cuda/decode_producer.cuh"
 #include "kernels/cuda/decode_product.cuh"
 
 namespace qwend::cuda::decode {
@@ -33,7 +35,7 @@ Layout layout_of(const DecodeTable& table, int32_t slots) {
   };
   const auto byte_cols = static_cast<size_t>(table.byte_cols),
              half_cols = static_cast<size_t>(table.half_cols);
-  at.barriers = take(static_cast<size_t>(kWarps * slots) * sizeof(uint64_t));
+  at.barriers = take(2 * static_cast<size_t>(kWarps * slots) * sizeof(uint64_t));
   at.taken = take(kWarps * sizeof(uint32_t));
   at.cuts = take(static_cast<size_t>(table.num_shapes) * sizeof(ShapeCut));
   at.tile_sums = take(static_cast<size_t>(table.num_shapes * table.max_records) * sizeof(TileSums));
@@ -69,7 +71,7 @@ Layout deepest_layout(const DecodeTable& table) {
 
 // ---- the phases
 
-inline constexpr int kCtaThreads = kThreads + kWarp;  // the last warp fetches ahead
+inline constexpr int kCtaThreads = kThreads + kWarp;  // the last warp is the producer
 
 template <int kHeadDim, class Formats>
 class Step {
@@ -94,10 +96,10 @@ class Step {
 
   __device__ __forceinline__ void run() {
     if (warp_index() == kWarps) {
-      if constexpr (kFetchesAhead) FetchAhead(rings_).run();
+      if constexpr (kBulkCopies) Producer<kProduced>(rings_).run();
       return;
     }
-    WeightStream stream(rings_);
+    Stream stream(rings_);
     const Product* product = at<Product>(at_.products);
     const InputRow row = input_row();
 #pragma unroll 1
@@ -130,6 +132,9 @@ class Step {
   }
 
  private:
+  static constexpr bool kProduced = kBulkCopies && !std::is_same_v<Formats, NoBlocks>;
+  using Stream = WeightStream<!kProduced>;
+
   template <class T>
   __device__ __forceinline__ T* at(uint32_t offset) const {
     return reinterpret_cast<T*>(shared_ + offset);
@@ -236,7 +241,7 @@ class Step {
     }
   }
 
-  __device__ __forceinline__ void multiply_all(WeightStream& stream, const Product* product, int num_products,
+  __device__ __forceinline__ void multiply_all(Stream& stream, const Product* product, int num_products,
                                                const InputRow& row) const {
     float* records = at<float>(at_.records);
 #pragma unroll 1

@@ -16,8 +16,8 @@ __device__ __forceinline__ void leave_record(float* records, int32_t record, int
   sums[0] = sums[1] = 0.0f;
 }
 
-template <class Unit>
-__device__ __forceinline__ void multiply_units(WeightStream& stream, const ShapeCut& cut, const InputRow& row,
+template <class Unit, class Stream>
+__device__ __forceinline__ void multiply_units(Stream& stream, const ShapeCut& cut, const InputRow& row,
                                                float* records) {
   const int lane = lane_index(), warp = warp_index();
   const int32_t col_begin = cut.share.col_begin, col_end = cut.share.col_end;
@@ -40,16 +40,9 @@ __device__ __forceinline__ void multiply_units(WeightStream& stream, const Shape
   if (col != col_begin) leave_record(records, record, lane, sums);
 }
 
-// By the format of a product, inlined whatever its size: a call takes the stream out of registers.
-template <class... F>
-__device__ __forceinline__ void multiply_blocks(quant::FormatList<F...>, WeightStream& stream,
-                                                const ShapeCut& cut, const InputRow& row, float* records) {
-  ((cut.shape.dtype == F::kType ? multiply_units<BlockUnit<F>>(stream, cut, row, records) : void()), ...);
-}
-
 // Sums of this warp's tiles of a product into records. Formats: the block formats that there may be.
-template <class Formats>
-__device__ __forceinline__ void multiply(WeightStream& stream, const ShapeCut& cut, const InputRow& row,
+template <class Formats, class Stream>
+__device__ __forceinline__ void multiply(Stream& stream, const ShapeCut& cut, const InputRow& row,
                                          float* records) {
   const int warp = warp_index();
   if (cut.warp_begin[warp + 1] == cut.warp_begin[warp]) {
@@ -59,7 +52,9 @@ __device__ __forceinline__ void multiply(WeightStream& stream, const ShapeCut& c
     return;
   }
   if (cut.shape.dtype == DType::F16) return multiply_units<HalfUnit>(stream, cut, row, records);
-  multiply_blocks(Formats{}, stream, cut, row, records);
+  Formats::for_each([&]<class F>() {
+    if (cut.shape.dtype == F::kType) multiply_units<BlockUnit<F>>(stream, cut, row, records);
+  });
 }
 
 // Adds up the records of each row tile in the order of the warps, times the input's scale: body(sums of two

@@ -3,41 +3,45 @@
 // The stream's order is fixed: product after product, unit after unit; a unit is up to four or eight
 // neighbouring tiles of a row of tiles. The issuing end runs a ring's places ahead of the consuming one and
 // knows nothing of phases, so copies go on while the warp waits for others. Each place has a barrier that its
-// copies report to: bulk copies where there are such (sm_90), elsewhere and for rows of FP16 cp.async (sm_80;
-// bulk copies of 256 bytes ran at a third of the speed). What comes after the ring is fetched into L2 by a
-// warp of its own (decode_ahead.cuh).
+// copies report to. On sm_90 one warp asks for the block formats of all by bulk copies (decode_producer.cuh);
+// otherwise each asks for its own by cp.async.
 #pragma once
 #include "kernels/cuda/decode_cut.cuh"
 
 namespace qwend::cuda::decode {
 
-// On sm_90; where there is none, the warp that would fetch has nothing to do.
 #if __CUDA_ARCH__ >= 900
-inline constexpr bool kFetchesAhead = true;
+inline constexpr bool kBulkCopies = true;
 #else
-inline constexpr bool kFetchesAhead = false;
+inline constexpr bool kBulkCopies = false;
 #endif
 
-// Rings of all warps, in shared memory: `slots` places of slot_bytes each a warp.
+// Rings of all warps, in shared memory: `slots` places of slot_bytes each a warp. Each place has a barrier
+// that copies into it report to, and one that says that its unit was read. Of warps that ask for copies
+// themselves the units that they have read are counted.
 struct Rings {
   const Product* products;  // of all of the program
   const ShapeCut* cuts;
-  std::byte* places;   // [kWarps][slots][slot_bytes]
-  uint64_t* barriers;  // [kWarps][slots]
-  uint32_t* taken;     // [kWarps] units that each warp is done with
+  std::byte* places;
+  uint64_t* barriers;  // [2][kWarps][slots] filled, read
+  uint32_t* taken;     // [kWarps]
   int32_t num_products, slots, slot_bytes;
 
   __device__ __forceinline__ std::byte* place(int warp, int32_t slot) const {
     return places + (warp * slots + slot) * slot_bytes;
   }
-  __device__ __forceinline__ uint32_t barrier(int warp, int32_t slot) const {
+  __device__ __forceinline__ uint32_t filled(int warp, int32_t slot) const {
     return shared_address(barriers) + 8 * static_cast<uint32_t>(warp * slots + slot);
+  }
+  __device__ __forceinline__ uint32_t read(int warp, int32_t slot) const {
+    return filled(kWarps + warp, slot);
   }
   // By all threads, before a barrier.
   __device__ void clear() const {
-    for (auto i = static_cast<int32_t>(threadIdx.x); i < kWarps * slots;
+    const int32_t places_of_all = kWarps * slots;
+    for (auto i = static_cast<int32_t>(threadIdx.x); i < 2 * places_of_all;
          i += static_cast<int32_t>(blockDim.x))
-      barrier_init(shared_address(barriers) + 8 * static_cast<uint32_t>(i), kWarp);
+      barrier_init(shared_address(barriers) + 8 * static_cast<uint32_t>(i), i < places_of_all ? kWarp : 1);
     if (threadIdx.x < kWarps) taken[threadIdx.x] = 0;
 #if __CUDA_ARCH__ >= 900
     asm volatile("fence.mbarrier_init.release.cluster; fence.proxy.async;" ::: "memory");
@@ -113,89 +117,82 @@ __device__ __forceinline__ void copy16(uint32_t to, const std::byte* from) {
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
 }
 
-// FP16: four pieces of each of 16 rows a tile, so that a lane finds its own at 16 * lane.
-__device__ __forceinline__ void copy_halves(uint32_t slot, const Unit& unit) {
-  const int lane = lane_index();
-  const std::byte* const from = unit.tiles + lane / 4 * unit.pitch + lane % 4 * 16;
-  slot += 16 * lane;
-#pragma unroll
-  for (int i = 0; i < decode_unit_tiles(DType::F16, 0); ++i) {
-    if (i >= unit.num_tiles) break;
-    copy16(slot + 1024 * i, from + 64 * i);
-    copy16(slot + 1024 * i + 512, from + 64 * i + 8 * unit.pitch);
-  }
-}
-
+// By a whole warp. FP16: four pieces of each of 16 rows a tile, so that a lane finds its own at 16 * lane.
 // Tiles of a block format lie as they are read, after the super-scales of their rows.
-__device__ __forceinline__ void copy_blocks(uint32_t slot, const Unit& unit, uint32_t barrier) {
-  const uint32_t tiles = unit.super_bytes != 0 ? slot + kSuperArea : slot;
-#if __CUDA_ARCH__ >= 900
-  if (lane_index() != 0) return;
-  barrier_arrive_expecting(barrier, kWarp, static_cast<uint32_t>(unit.bytes + unit.super_bytes));
-  copy_bulk(tiles, unit.tiles, static_cast<uint32_t>(unit.bytes), barrier);
-  if (unit.super_bytes != 0) copy_bulk(slot, unit.supers, static_cast<uint32_t>(unit.super_bytes), barrier);
-#else
-  const int32_t at = 16 * lane_index();
+__device__ __forceinline__ void copy_by_warp(uint32_t slot, const Unit& unit, uint32_t barrier) {
+  const int lane = lane_index(), at = 16 * lane;
+  if (unit.pitch != 0) {
+    const std::byte* const from = unit.tiles + lane / 4 * unit.pitch + lane % 4 * 16;
 #pragma unroll
-  for (int r = 0; r < (kMaxDecodeUnitBytes + 511) / 512; ++r) {
-    if (512 * r + at < unit.bytes) copy16(tiles + at + 512 * r, unit.tiles + at + 512 * r);
+    for (int i = 0; i < decode_unit_tiles(DType::F16, 0); ++i) {
+      if (i >= unit.num_tiles) break;
+      copy16(slot + at + 1024 * i, from + 64 * i);
+      copy16(slot + at + 1024 * i + 512, from + 64 * i + 8 * unit.pitch);
+    }
+  } else if constexpr (!kBulkCopies) {
+    const uint32_t tiles = unit.super_bytes != 0 ? slot + kSuperArea : slot;
+#pragma unroll
+    for (int r = 0; r < (kMaxDecodeUnitBytes + 511) / 512; ++r) {
+      if (512 * r + at < unit.bytes) copy16(tiles + at + 512 * r, unit.tiles + at + 512 * r);
+    }
+    if (at < unit.super_bytes) copy16(slot + at, unit.supers + at);
   }
-  if (at < unit.super_bytes) copy16(slot + at, unit.supers + at);
   barrier_follow_copies(barrier);
-#endif
 }
 
+// The consuming end of a warp's stream. kOwnCopies: and the issuing one.
+template <bool kOwnCopies>
 class WeightStream {
  public:
-  __device__ explicit WeightStream(const Rings& rings)
-      : rings_(rings),
-        ring_(rings.place(warp_index(), 0)),
-        barriers_(rings.barrier(warp_index(), 0)),
-        cursor_(warp_index()) {
+  __device__ explicit WeightStream(const Rings& rings) : rings_(rings), cursor_(warp_index()) {
+    if constexpr (kOwnCopies) {
 #pragma unroll 1
-    for (int32_t i = 0; i < rings_.slots; ++i) issue();
+      for (int32_t i = 0; i < rings_.slots; ++i) issue();
+    }
   }
 
   // Waits for the oldest unit of the stream; all lanes may read it until release().
   __device__ __forceinline__ const std::byte* acquire() {
     refill();
-    barrier_wait(barriers_ + 8 * take_, parity_);
-    return ring_ + take_ * rings_.slot_bytes;
+    barrier_wait(rings_.filled(warp_index(), take_), parity_);
+    return rings_.place(warp_index(), take_);
   }
   // The unit's place is free.
   __device__ __forceinline__ void release() {
+    if constexpr (kBulkCopies) {
+      __syncwarp();
+      if (lane_index() == 0) {
+        if constexpr (kOwnCopies) {
+          atomicAdd(rings_.taken + warp_index(), 1u);
+        } else {
+          barrier_arrive(rings_.read(warp_index(), take_));
+        }
+      }
+    }
     ++take_;
     if (take_ == rings_.slots) take_ = 0, parity_ ^= 1;
-    free_ = true;
-    if (kFetchesAhead && lane_index() == 0) atomicAdd(rings_.taken + warp_index(), 1u);
+    free_ = kOwnCopies;
   }
   // Asks for the next unit of the stream, if one was released: when the warp has nothing better to do, at the
   // latest when it wants another.
   __device__ __forceinline__ void refill() {
-    if (!free_) return;
-    free_ = false;
-    __syncwarp();
-    issue();
+    if constexpr (kOwnCopies) {
+      if (!free_) return;
+      free_ = false;
+      __syncwarp();
+      issue();
+    }
   }
 
  private:
   __device__ __forceinline__ void issue() {
     if (!cursor_.more(rings_)) return;
-    const Unit unit = cursor_.next(rings_);
-    const uint32_t slot = shared_address(ring_ + put_ * rings_.slot_bytes);
-    const uint32_t barrier = barriers_ + 8 * put_;
-    if (unit.pitch != 0) {
-      copy_halves(slot, unit);
-      barrier_follow_copies(barrier);
-    } else {
-      copy_blocks(slot, unit, barrier);
-    }
+    copy_by_warp(shared_address(rings_.place(warp_index(), put_)), cursor_.next(rings_),
+                 rings_.filled(warp_index(), put_));
     put_ = put_ + 1 == rings_.slots ? 0 : put_ + 1;
   }
 
   const Rings& rings_;
-  std::byte* const ring_;
-  const uint32_t barriers_;  // address
   UnitCursor cursor_;
   int32_t put_ = 0, take_ = 0;  // places
   uint32_t parity_ = 0;         // of the phase that take_'s barrier is in

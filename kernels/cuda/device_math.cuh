@@ -90,6 +90,9 @@ __device__ __forceinline__ void barrier_init(uint32_t barrier, int count) {
 __device__ __forceinline__ void barrier_follow_copies(uint32_t barrier) {
   asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(barrier) : "memory");
 }
+__device__ __forceinline__ void barrier_arrive(uint32_t barrier) {
+  asm volatile("{ .reg .b64 state; mbarrier.arrive.shared.b64 state, [%0]; }" ::"r"(barrier) : "memory");
+}
 // Whether the phase of this parity has ended: 0 is the first's.
 __device__ __forceinline__ bool barrier_ended(uint32_t barrier, uint32_t parity) {
   uint32_t ended;
