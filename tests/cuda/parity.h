@@ -18,8 +18,10 @@ namespace qwend::test {
 using Rows = std::vector<std::vector<float>>;  // [T][width]
 
 struct Backends {
+  // Two threads: with one a core, tests that run beside each other wait for each other's threads to be
+  // scheduled.
   explicit Backends(int32_t max_tokens)
-      : cpu(make_cpu_backend(max_tokens, max_tokens, 0, CpuProducts::Exact)),
+      : cpu(make_cpu_backend(max_tokens, max_tokens, 2, CpuProducts::Exact)),
         cuda(make_cuda_backend(0, max_tokens, max_tokens)) {}
   std::unique_ptr<Backend> cpu, cuda;
 };
