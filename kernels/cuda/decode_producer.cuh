@@ -16,9 +16,9 @@ class Producer;
 template <bool kCopies>
 class Producer {
   static constexpr uint32_t kAhead = 4;  // units a warp in L2: 4 and 8 did the same, 2 gave two thirds of it
-  static constexpr int kTogether = 3;    // warps whose next units are fetched at once,
-  static constexpr uint32_t kPause =
-      800;  // cycles, so that keys, values and sums find room: 600 to 2,200 did the same
+  static constexpr int kTogether = 3;    // warps whose next units are fetched at once
+  // Cycles between fetches, so that keys, values and sums find room: 600 to 2,200 did the same.
+  static constexpr uint32_t kPause = 800;
 
  public:
   __device__ explicit Producer(const Rings& rings) : rings_(rings), cursor_(own_warp()), far_(cursor_) {}
