@@ -167,13 +167,13 @@ uint64_t predicted_workspace(const ModelConfig& config, int32_t batch_tokens, in
   const uint64_t queries = uint64_t{1} * config.num_heads * config.head_dim;
   uint64_t row = (2 * queries + config.embedding + config.ffn) * sizeof(float);
   if (!gpu) return row * batch_tokens;
-  // The GPU keeps all logits, the products' inputs in F16 (normalised rows twice), the projections' outputs,
-  // and scratch: 320 MiB for expanded weights, what products share, split attention and sampling; sums of the
-  // feed-forward's products.
+  // The GPU keeps all logits, the products' inputs in F16 (normalised rows twice), the projections' outputs
+  // (twice), and scratch: 320 MiB for expanded weights, what products share, split attention and sampling;
+  // sums of the feed-forward's products.
   const uint64_t widest = std::max<uint64_t>(
       {queries, static_cast<uint64_t>(config.embedding), static_cast<uint64_t>(config.ffn)});
   row += (widest + config.embedding) * 2 +
-         (queries + uint64_t{2} * config.num_kv_heads * config.head_dim) * sizeof(float);
+         2 * (queries + uint64_t{2} * config.num_kv_heads * config.head_dim) * sizeof(float);
   const uint64_t logits = uint64_t{1} * logit_rows * config.vocab * sizeof(float);
   const uint64_t sums = uint64_t{1} * batch_tokens * 2 * config.ffn * sizeof(float);
   const uint64_t scratch = (uint64_t{320} << 20) + std::min(sums, uint64_t{320} << 20);

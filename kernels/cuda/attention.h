@@ -63,11 +63,12 @@ DeviceBuffer<float2> make_rope_table_on_device(const RopeTable& table, int32_t m
 // cache at slot_mapping (saturated to what the cache's halves hold; slot -1: not written); q as FP32 to q_out
 // [T, H * hd].
 struct QkvFinish {
-  const float* qkv;     // [T, (H + 2K) * hd], rows aligned to 16 bytes
-  const float* scale;   // [T], what rows of qkv are still to be multiplied by, or nullptr
-  const float* bias;    // [(H + 2K) * hd] or nullptr
-  const float* q_norm;  // [hd] or nullptr
-  const float* k_norm;  // [hd] or nullptr
+  const float* qkv;                // [T, (H + 2K) * hd], rows aligned to 16 bytes
+  const float* qkv_low = nullptr;  // what is to be added to them, alike, or nullptr
+  const float* scale;              // [T], what rows of qkv are still to be multiplied by, or nullptr
+  const float* bias;               // [(H + 2K) * hd] or nullptr
+  const float* q_norm;             // [hd] or nullptr
+  const float* k_norm;             // [hd] or nullptr
   float norm_eps;
   const float2* rope;  // [max_position, rotary_dim / 2] (cos, sin) times the table's magnitude
   int32_t rotary_dim;  // even, <= hd; 0: nothing is rotated

@@ -47,9 +47,10 @@ CudaVector::CudaVector(std::span<const float> v) : memory(v.size()) {
 }
 
 HalfBuffer::HalfBuffer(int64_t num_rows, int64_t width, Planes planes)
-    : rows(DeviceBuffer<__half>::zeroed(static_cast<size_t>(num_rows * padded_width(width)))),
-      low(DeviceBuffer<__half>::zeroed(planes == Planes::Two ? rows.size() : 0)),
+    : rows(DeviceBuffer<__half>::zeroed(static_cast<size_t>(num_rows * padded_width(width)) *
+                                        (planes == Planes::Two ? 2 : 1))),
       scale(DeviceBuffer<float>::zeroed(static_cast<size_t>(num_rows))),
+      plane(num_rows * padded_width(width)),
       stride(padded_width(width)) {}
 
 CudaActivation::CudaActivation(int64_t max_tokens, int64_t row_width)
@@ -133,7 +134,7 @@ void CudaBackend::reserve(const StepShapes& shapes) {
   const int64_t query = int64_t{heads.num_heads} * heads.head_dim;
   const int64_t qkv = query + 2 * int64_t{heads.num_kv_heads} * heads.head_dim;
   ensure_normed(shapes.embedding);
-  ensure(qkv_, static_cast<size_t>(row_capacity_ * qkv));
+  ensure(qkv_, static_cast<size_t>(2 * row_capacity_ * qkv));
   attention_workspace_.reserve(max_logit_rows_, heads);
   large_.reserve(std::max({2 * shapes.ffn, 2 * shapes.shared_ffn, shapes.embedding}));
   if (shapes.moe.num_experts > 0)
@@ -168,7 +169,7 @@ void CudaBackend::ensure(DeviceBuffer<T>& buffer, size_t size) {
 
 void CudaBackend::ensure_normed(int64_t width) {
   if (normed_width_ != width) {
-    if (normed_.rows.size() < static_cast<size_t>(row_capacity_ * padded_width(width))) {
+    if (normed_.plane < row_capacity_ * padded_width(width)) {
       CHECK(!graphs_.recording());
       wait();
       graphs_.clear();
@@ -304,9 +305,13 @@ void CudaBackend::attn_input(const AttnInput& op, const DeviceActivation& x, Dev
   // Scores are differences of large sums: FP16's 11 bits of the input alone move them too far.
   const HalfRows normed = normalise(op.norm, op.eps, x, nullptr, tokens(), Planes::Two);
   const int64_t width = op.qkv.rows();
-  ensure(qkv_, static_cast<size_t>(row_capacity_ * width));
-  matmul(weights(op.qkv), normed.unscaled(), tokens(), Epilogue::Store, {qkv_.data(), width});
+  ensure(qkv_, static_cast<size_t>(2 * row_capacity_ * width));
+  const bool large = product_for(weights(op.qkv), tokens(), Epilogue::Store) == Product::Large;
+  float* const low = large ? qkv_.data() + row_capacity_ * width : nullptr;
+  matmul(weights(op.qkv), normed.unscaled(), tokens(), Epilogue::Store,
+         {.data = qkv_.data(), .stride = width, .low = low});
   const QkvFinish finish{.qkv = qkv_.data(),
+                         .qkv_low = low,
                          .scale = normed.scale,
                          .bias = values_or_null(op.bias),
                          .q_norm = values_or_null(op.q_norm),

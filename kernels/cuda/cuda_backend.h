@@ -33,11 +33,12 @@ enum class Planes : uint8_t { One, Two };  // of FP16 rows (activations.h)
 struct HalfBuffer {
   HalfBuffer() = default;
   HalfBuffer(int64_t rows, int64_t width, Planes planes = Planes::One);
-  HalfRowsOut out() { return {rows.data(), scale.data(), stride, low.data()}; }
-  HalfRows in() const { return {rows.data(), scale.data(), stride, low.data()}; }
-  DeviceBuffer<__half> rows, low;  // low: empty for one plane
+  HalfRowsOut out() { return {rows.data(), scale.data(), stride, low()}; }
+  HalfRows in() const { return {rows.data(), scale.data(), stride, low()}; }
+  __half* low() const { return static_cast<int64_t>(rows.size()) > plane ? rows.data() + plane : nullptr; }
+  DeviceBuffer<__half> rows;  // the second plane behind the first
   DeviceBuffer<float> scale;
-  int64_t stride = 0;
+  int64_t plane = 0, stride = 0;  // elements of a plane, of a row
 };
 
 // Rows as FP32 values, as FP16 rows ready for a product, or both.
@@ -146,7 +147,7 @@ class CudaBackend final : public Backend {
   DecodePath decode_;
   HalfBuffer normed_;
   int64_t normed_width_ = 0;
-  DeviceBuffer<float> qkv_;                 // [T, (H + 2K) hd]
+  DeviceBuffer<float> qkv_;                 // two of [T, (H + 2K) hd]: of the input's planes
   DeviceBuffer<int32_t> ids_;               // [T]
   DeviceBuffer<float> norms_;               // [T] of the rows in normed_
   DeviceBuffer<uint32_t> row_max_;          // [T]

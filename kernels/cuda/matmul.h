@@ -24,6 +24,9 @@ struct MatmulOut {
   // SwiGlu of the others, which know each row's scale beforehand (gated_scale): rows and scale, in place of
   // all above. Columns beyond the width are left alone.
   HalfRowsOut half{};
+  // Store of LargeMatmul, of unscaled rows in two planes, the second behind the first: the second one's
+  // sums, [T, stride] behind `data`, for the reader to add. One call of twice the tiles in place of two.
+  float* low = nullptr;
 };
 
 // Which (token, expert) pairs an expert product computes, made on the device: pair p of expert e, p in

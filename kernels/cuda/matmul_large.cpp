@@ -58,11 +58,12 @@ struct SumRows {
   }
 };
 
-// One library call: c [T, c.stride] = alpha in a^T (+ c where beta is 1), for `rows` rows of a. Two of a kind
-// in one: for the rows that begin second_a elements further on too, with their sums second_c further on.
+// One library call: c [T, c.stride] = alpha b a^T (+ c where beta is 1), for `rows` rows of a. Two of a kind
+// in one: for the rows of a, or of b, that begin second_a or second_b elements further on too, with their
+// sums second_c further on.
 struct Gemm {
   Operand a;
-  int64_t second_a = 0, second_c = 0;  // 0: there is no second
+  int64_t second_a = 0, second_b = 0, second_c = 0;  // second_c 0: there is no second
   int64_t rows = 0, depth = 0;
   Operand b;
   int32_t num_tokens = 0;
@@ -101,7 +102,7 @@ struct Problem {
     CUDA_CHECK(cublasLtMatrixLayoutInit(&a, CUDA_R_16F, depth, rows, g.a.stride));
     CUDA_CHECK(cublasLtMatrixLayoutInit(&b, CUDA_R_16F, depth, columns, g.b.stride));
     CUDA_CHECK(cublasLtMatrixLayoutInit(&c, g.c.type, rows, columns, g.c.stride));
-    if (g.second_a == 0) return;
+    if (g.second_c == 0) return;
     const auto repeat = [](cublasLtMatrixLayoutOpaque_t& layout, int64_t offset) {
       const int32_t count = 2;
       CUDA_CHECK(cublasLtMatrixLayoutSetAttribute(&layout, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count,
@@ -109,7 +110,7 @@ struct Problem {
       CUDA_CHECK(cublasLtMatrixLayoutSetAttribute(&layout, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET,
                                                   &offset, sizeof(offset)));
     };
-    repeat(a, g.second_a), repeat(b, 0), repeat(c, g.second_c);
+    repeat(a, g.second_a), repeat(b, g.second_b), repeat(c, g.second_c);
   }
 };
 
@@ -117,7 +118,7 @@ struct Problem {
 
 struct LargeMatmul::Impl {
   using AlgorithmKey = std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, uint32_t, uint32_t,
-                                  uint32_t, bool, int64_t, cudaDataType_t>;
+                                  uint32_t, bool, int64_t, int64_t, int64_t, cudaDataType_t>;
 
   Impl(int32_t tokens, const Scratch& bytes, cudaStream_t on)
       : max_tokens(tokens), product_bytes(bytes.product), stream(on), workspace(kWorkspaceBytes) {
@@ -143,7 +144,7 @@ struct LargeMatmul::Impl {
   Operand weights(const WeightPart& part, int64_t first, int64_t count, __half* expanded);
   cublasLtMatmulAlgo_t algorithm(const Gemm& g, int64_t tokens);
   void multiply(const Gemm& g);
-  void multiply_planes(Gemm g, const HalfRows& in);
+  void multiply_planes(Gemm g, const HalfRows& in, const float* low);
 
   const int32_t max_tokens;
   const size_t product_bytes;
@@ -206,10 +207,10 @@ Operand LargeMatmul::Impl::weights(const WeightPart& part, int64_t first, int64_
 // Throws CudaError when the library has none.
 cublasLtMatmulAlgo_t LargeMatmul::Impl::algorithm(const Gemm& g, int64_t tokens) {
   const uint32_t align_a = std::min(alignment_of(g.a.data), alignment_of(g.a.data + g.second_a)),
-                 align_b = alignment_of(g.b.data),
+                 align_b = std::min(alignment_of(g.b.data), alignment_of(g.b.data + g.second_b)),
                  align_c = std::min(alignment_of(g.c.data), alignment_of(g.c.at(g.second_c)));
-  const AlgorithmKey key{tokens,  g.rows,  g.depth, g.a.stride,     g.b.stride, g.c.stride,
-                         align_a, align_b, align_c, g.beta != 0.0f, g.second_a, g.c.type};
+  const AlgorithmKey key{tokens,  g.rows,  g.depth,        g.a.stride, g.b.stride, g.c.stride, align_a,
+                         align_b, align_c, g.beta != 0.0f, g.second_a, g.second_b, g.second_c, g.c.type};
   if (const auto known = algorithms.find(key); known != algorithms.end()) return known->second;
   cublasLtMatmulPreferenceOpaque_t preference;
   CUDA_CHECK(cublasLtMatmulPreferenceInit(&preference));
@@ -246,9 +247,15 @@ void LargeMatmul::Impl::multiply(const Gemm& g) {
   CUDA_CHECK(run_with(algorithm(g, g.num_tokens)));
 }
 
-// g with each plane of `in` as its second operand, one after the other into the same sums.
-void LargeMatmul::Impl::multiply_planes(Gemm g, const HalfRows& in) {
+// g with each plane of `in` as its second operand: into sums of their own, in one call, where `low` is given,
+// else one after the other into the same sums.
+void LargeMatmul::Impl::multiply_planes(Gemm g, const HalfRows& in, const float* low) {
   g.b = {in.rows, in.stride};
+  if (low != nullptr) {
+    g.second_b = in.low - in.rows, g.second_c = low - static_cast<const float*>(g.c.data);
+    CHECK(g.second_b > 0 && g.second_c > 0);
+    return multiply(g);
+  }
   multiply(g);
   if (in.low == nullptr) return;
   g.b = {in.low, in.stride};
@@ -272,6 +279,7 @@ void LargeMatmul::Impl::run(const CudaMatrix& w, const HalfRows& in, int32_t num
 void LargeMatmul::Impl::run_part(const WeightPart& part, const HalfRows& in, int32_t num_tokens,
                                  Epilogue epilogue, const MatmulOut& out) {
   const bool through_product = epilogue == Epilogue::Add && in.scale != nullptr;
+  CHECK(out.low == nullptr || (epilogue == Epilogue::Store && in.scale == nullptr && in.low != nullptr));
   int64_t capacity = part.rows;
   if (!read_in_place(part)) {
     capacity = std::min(capacity, static_cast<int64_t>(scratch.bytes()) / expanded_bytes(part));
@@ -290,7 +298,7 @@ void LargeMatmul::Impl::run_part(const WeightPart& part, const HalfRows& in, int
     g.beta = epilogue == Epilogue::Add && !through_product ? 1.0f : 0.0f;
     const FloatRows sums = through_product ? FloatRows{product.data(), round_up(count, 4)} : target;
     g.c = {sums.data, sums.stride};
-    multiply_planes(g, in);
+    multiply_planes(g, in, out.low != nullptr ? out.low + part.first_row + first : nullptr);
     if (through_product) {
       add_rows(sums, count, num_tokens, in.scale, target, stream);
     } else if (in.scale != nullptr) {

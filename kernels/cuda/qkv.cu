@@ -68,6 +68,12 @@ __global__ void __launch_bounds__(FinishShape<kHeadDim>::kThreads)
 
   float x[kOwn];
   load_floats(op.qkv + int64_t{item} * kHeadDim + first, x);
+  if (op.qkv_low != nullptr) {
+    float low[kOwn];
+    load_floats(op.qkv_low + int64_t{item} * kHeadDim + first, low);
+#pragma unroll
+    for (int i = 0; i < kOwn; ++i) x[i] += low[i];
+  }
   const int32_t half = op.rotary_dim / 2;
   float2 angles[kOwn];
 #pragma unroll

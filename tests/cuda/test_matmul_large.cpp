@@ -187,6 +187,33 @@ TEST_CASE("large products of rows in two planes", "[cuda][matmul_large]") {
   }
 }
 
+TEST_CASE("large products of two planes into sums of their own", "[cuda][matmul_large][sanitize]") {
+  NEEDS_CUDA_DEVICE();
+  constexpr int32_t kTokens = 150;
+  for (const auto& [first, second] : {std::pair{DType::F16, DType::F16}, {DType::Q4_K, DType::Q6_K}}) {
+    const std::vector<RandomWeights> parts{{first, 264, 1024, 1, 59, 0.2f}, {second, 40, 1024, 1, 61, 0.2f}};
+    const HostWeights host(parts);
+    const auto w = upload(views(parts));
+    const TestRows in(kTokens, 1024, 67, {-11}, true);
+    std::vector<__half> planes = in.host;
+    planes.insert(planes.end(), in.host_low.begin(), in.host_low.end());
+    const auto rows = to_device(planes);
+    for (const size_t scratch : {size_t{64} << 20, size_t{100} * 1024 * 2}) {
+      INFO(format_info(first).name << " and " << format_info(second).name << ", scratch of " << scratch);
+      const auto size = static_cast<size_t>(kTokens * w->rows());
+      const auto sums = poisoned<float>(2 * size);
+      LargeMatmul large(kTokens, {.expanded = scratch}, nullptr);
+      large.run(*w, {rows.data(), nullptr, in.stride, rows.data() + in.host.size()}, kTokens, Epilogue::Store,
+                {.data = sums.data(), .stride = w->rows(), .low = sums.data() + size});
+      Output out{w->rows(), w->rows(), to_host(sums), {}};
+      for (size_t i = 0; i < size; ++i) out.values[i] += out.values[size + i];
+      const double allowed = first == DType::F16 ? 1e-5 : tolerance(first);
+      CHECK(row_error(out, kTokens, [&](int32_t t, int64_t i) { return host.product(in, t, i, false); }) <
+            allowed);
+    }
+  }
+}
+
 TEST_CASE("large products of FP16 copies that are kept", "[cuda][matmul_large][sanitize]") {
   NEEDS_CUDA_DEVICE();
   const std::vector<RandomWeights> parts{{DType::Q4_K, 304, 768, 1, 63},

@@ -91,8 +91,12 @@ void check(const Case& c, KvDType cache_type) {
   for (size_t t = 0; c.bias && t < tokens; ++t) row_scale[t] = std::ldexp(1.0f, static_cast<int>(t) - 12);
   for (size_t i = 0; i < qkv.size(); ++i) scaled[i] /= row_scale[i / width];
 
-  const auto d_qkv = to_device(scaled), d_scale = to_device(row_scale), d_bias = to_device(bias),
-             d_q_norm = to_device(q_norm), d_k_norm = to_device(k_norm);
+  // The sum of two, in some.
+  std::vector<float> low(scaled.size(), 0.0f);
+  for (size_t i = 0; c.norm && i < scaled.size(); ++i) low[i] = -scaled[i], scaled[i] *= 2.0f;
+
+  const auto d_qkv = to_device(scaled), d_qkv_low = to_device(low), d_scale = to_device(row_scale),
+             d_bias = to_device(bias), d_q_norm = to_device(q_norm), d_k_norm = to_device(k_norm);
   const auto d_positions = to_device(positions), d_slots = to_device(slots);
   const auto rope = make_rope_table_on_device(rope_of(c), kMaxPosition);
   const size_t cache = size_t{kBlocks} * kBlockSize * kv_heads * hd;
@@ -112,6 +116,7 @@ void check(const Case& c, KvDType cache_type) {
   step.slot_mapping = d_slots.data();
   step.num_tokens = static_cast<int32_t>(tokens);
   const QkvFinish op{d_qkv.data(),
+                     c.norm ? d_qkv_low.data() : nullptr,
                      c.bias ? d_scale.data() : nullptr,
                      c.bias ? d_bias.data() : nullptr,
                      c.norm ? d_q_norm.data() : nullptr,
