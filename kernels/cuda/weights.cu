@@ -160,24 +160,42 @@ __global__ void gather_floats(WeightPart part, int64_t matrix_rows, const int32_
   }
 }
 
-// Rows first .. first + count of one expert as FP16; one warp a tile.
+constexpr int kExpandWarps = 8, kExpandTiles = 2;  // of a block, of a warp
+
+// Rows first .. first + count of one expert as FP16; a warp has some neighbouring tiles, all of which it asks
+// for first.
 template <class F>
-__global__ void expand_tiles(WeightPart part, int64_t expert, int64_t first, int64_t count, __half* dst,
-                             int64_t stride) {
+__global__ void __launch_bounds__(32 * kExpandWarps)
+    expand_tiles(WeightPart part, int64_t expert, int64_t first, int64_t count, __half* dst, int64_t stride) {
   const int lane = threadIdx.x % 32;
   const int64_t row_tile = first / kTileRows + blockIdx.y;
-  const int64_t tile = int64_t{blockIdx.x} * (blockDim.x / 32) + threadIdx.x / 32;
-  if (tile >= part.col_tiles()) return;
-  TileShare<F> share;
-  load_tile<F>(part, expert, row_tile, tile, lane, share);
-  decode_tile<F>(share, lane, [&](int r, int col, const float4& v) {
-    const int64_t row = row_tile * kTileRows + r - first;
-    if (row < 0 || row >= count) return;
-    const __half2 low = __floats2half2_rn(v.x, v.y), high = __floats2half2_rn(v.z, v.w);
-    uint2 packed;
-    packed.x = *reinterpret_cast<const uint32_t*>(&low), packed.y = *reinterpret_cast<const uint32_t*>(&high);
-    *reinterpret_cast<uint2*>(dst + row * stride + tile * kTileCols + col) = packed;  // zeros beyond cols
-  });
+  const int64_t tile = (int64_t{blockIdx.x} * kExpandWarps + threadIdx.x / 32) * kExpandTiles;
+  TileShare<F> shares[kExpandTiles];
+#pragma unroll
+  for (int i = 0; i < kExpandTiles; ++i) {
+    if (tile + i < part.col_tiles()) load_tile<F>(part, expert, row_tile, tile + i, lane, shares[i]);
+  }
+  // This lane's rows g and g + 8 of the tiles; all else that put() is told is constant.
+  const int g = lane / 4, c = lane % 4;
+  const int64_t row = row_tile * kTileRows + g - first;
+  __half* upper = dst + row * stride + tile * kTileCols + 4 * c;
+  __half* lower = upper + 8 * stride;
+  asm("" : "+l"(upper), "+l"(lower));  // or the compiler makes them anew for each store
+  const bool wanted[2] = {row >= 0 && row < count, row + 8 >= 0 && row + 8 < count};
+#pragma unroll
+  for (int i = 0; i < kExpandTiles; ++i) {
+    if (tile + i >= part.col_tiles()) return;
+    decode_tile<F>(shares[i], lane, [&](int tile_row, int col, const float4& v) {
+      const int r = (tile_row - g) / 8;
+      if (!wanted[r]) return;
+      const __half2 low = __floats2half2_rn(v.x, v.y), high = __floats2half2_rn(v.z, v.w);
+      uint2 packed;
+      packed.x = *reinterpret_cast<const uint32_t*>(&low),
+      packed.y = *reinterpret_cast<const uint32_t*>(&high);
+      __half* const to = (r == 0 ? upper : lower) + i * kTileCols + (col - 4 * c);
+      __stcg(reinterpret_cast<uint2*>(to), packed);  // zeros beyond cols
+    });
+  }
 }
 template <class T>
 __global__ void expand_floats(WeightPart part, int64_t expert, int64_t first, __half* dst, int64_t stride) {
@@ -386,10 +404,11 @@ void expand_half(const WeightPart& part, int64_t expert, int64_t first, int64_t 
     expand_floats<__half><<<rows, 256, 0, stream>>>(part, expert, first, dst, stride);
   } else {
     const int64_t last_tile = (first + count - 1) / kTileRows;
-    const dim3 grid(static_cast<unsigned>((part.col_tiles() + 7) / 8),
+    constexpr int64_t kTilesOfBlock = kExpandWarps * kExpandTiles;
+    const dim3 grid(static_cast<unsigned>((part.col_tiles() + kTilesOfBlock - 1) / kTilesOfBlock),
                     static_cast<unsigned>(last_tile - first / kTileRows + 1));
     with_block_format(part.dtype, [&]<class F>() {
-      expand_tiles<F><<<grid, 256, 0, stream>>>(part, expert, first, count, dst, stride);
+      expand_tiles<F><<<grid, 32 * kExpandWarps, 0, stream>>>(part, expert, first, count, dst, stride);
     });
   }
   CUDA_CHECK_LAUNCH();
