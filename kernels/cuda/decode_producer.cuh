@@ -31,6 +31,7 @@ class Producer {
       if (!__any_sync(kAllLanes, more)) return;
       note_read();
       if constexpr (kCopies) note_filled();
+      __syncwarp();  // rows of FP16 are copied by lanes that have not seen themselves that a place was read
       // A place that was filled must have been noted before it is filled again: parity tells two phases
       // apart, not three.
       const bool go = more && room(read_) && (!kCopies || room(filled_));

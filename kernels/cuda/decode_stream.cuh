@@ -38,10 +38,9 @@ struct Rings {
   }
   // By all threads, before a barrier.
   __device__ void clear() const {
-    const int32_t places_of_all = kWarps * slots;
-    for (auto i = static_cast<int32_t>(threadIdx.x); i < 2 * places_of_all;
+    for (auto i = static_cast<int32_t>(threadIdx.x); i < 2 * kWarps * slots;
          i += static_cast<int32_t>(blockDim.x))
-      barrier_init(shared_address(barriers) + 8 * static_cast<uint32_t>(i), i < places_of_all ? kWarp : 1);
+      barrier_init(shared_address(barriers) + 8 * static_cast<uint32_t>(i), kWarp);
     if (threadIdx.x < kWarps) taken[threadIdx.x] = 0;
 #if __CUDA_ARCH__ >= 900
     asm volatile("fence.mbarrier_init.release.cluster; fence.proxy.async;" ::: "memory");
@@ -159,15 +158,11 @@ class WeightStream {
   }
   // The unit's place is free.
   __device__ __forceinline__ void release() {
-    if constexpr (kBulkCopies) {
+    if constexpr (kBulkCopies && kOwnCopies) {
       __syncwarp();
-      if (lane_index() == 0) {
-        if constexpr (kOwnCopies) {
-          atomicAdd(rings_.taken + warp_index(), 1u);
-        } else {
-          barrier_arrive(rings_.read(warp_index(), take_));
-        }
-      }
+      if (lane_index() == 0) atomicAdd(rings_.taken + warp_index(), 1u);
+    } else if constexpr (kBulkCopies) {
+      barrier_arrive(rings_.read(warp_index(), take_));  // every lane for itself: no barrier of the warp
     }
     ++take_;
     if (take_ == rings_.slots) take_ = 0, parity_ ^= 1;
