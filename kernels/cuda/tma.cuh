@@ -1,0 +1,68 @@
+// Copies of boxes of a matrix by Hopper's tensor memory accelerator (tensor_map.h), and what CTAs of a
+// cluster need to share them. Compiled for sm_90a alone. (PTX ISA, "cp.async.bulk.tensor", "mapa",
+// "mbarrier".)
+#pragma once
+#include <cuda.h>
+
+#include <cstdint>
+
+#include "kernels/cuda/device_math.cuh"
+
+namespace qwend::cuda {
+
+// By one thread, before the first copy that uses the map.
+__device__ __forceinline__ void prefetch_map(const CUtensorMap& map) {
+  asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
+}
+
+// The box whose first element is (row, col), to 1,024-byte aligned shared memory; its bytes, those beyond the
+// matrix too, are reported to `barrier` (barrier_arrive_expecting()). By one thread.
+__device__ __forceinline__ void copy_box(uint32_t shared, const CUtensorMap& map, int32_t row, int32_t col,
+                                         uint32_t barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, "
+      "%3}], "
+      "[%4];" ::"r"(shared),
+      "l"(&map), "r"(col), "r"(row), "r"(barrier)
+      : "memory");
+}
+// The same to this place in each CTA of the cluster whose bit is set in `ctas`, reported to each one's
+// barrier of this address.
+__device__ __forceinline__ void copy_box_to(uint32_t shared, const CUtensorMap& map, int32_t row, int32_t col,
+                                            uint32_t barrier, uint16_t ctas) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster "
+      "[%0], [%1, {%2, %3}], [%4], %5;" ::"r"(shared),
+      "l"(&map), "r"(col), "r"(row), "r"(barrier), "h"(ctas)
+      : "memory");
+}
+
+__device__ __forceinline__ uint32_t cluster_rank() {
+  uint32_t rank;
+  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+// All threads of all CTAs of the cluster.
+__device__ __forceinline__ void cluster_sync() {
+  asm volatile("barrier.cluster.arrive.aligned; barrier.cluster.wait.aligned;" ::: "memory");
+}
+// One arrival at the barrier of this address in CTA `rank` of the cluster.
+__device__ __forceinline__ void barrier_arrive_at(uint32_t barrier, uint32_t rank) {
+  asm volatile(
+      "{ .reg .b32 there; mapa.shared::cluster.u32 there, %0, %1; mbarrier.arrive.shared::cluster.b64 _, "
+      "[there]; }" ::"r"(barrier),
+      "r"(rank)
+      : "memory");
+}
+
+// Registers of each thread of a warpgroup, a multiple of 8: given back, or asked for until there are enough.
+template <int kCount>
+__device__ __forceinline__ void give_registers() {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kCount));
+}
+template <int kCount>
+__device__ __forceinline__ void take_registers() {
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kCount));
+}
+
+}  // namespace qwend::cuda
