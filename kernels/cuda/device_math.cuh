@@ -118,11 +118,15 @@ __device__ __forceinline__ void barrier_wait(uint32_t barrier, uint32_t parity) 
 #endif
 }
 
-#if __CUDA_ARCH__ >= 900
-// So many of the expected arrivals, and bytes of bulk copies that the phase waits for.
-__device__ __forceinline__ void barrier_arrive_expecting(uint32_t barrier, int arrivals, uint32_t bytes) {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+// Bytes of bulk copies that the phase waits for.
+__device__ __forceinline__ void barrier_expect(uint32_t barrier, uint32_t bytes) {
   asm volatile("mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(bytes)
                : "memory");
+}
+// The same, with so many of the expected arrivals.
+__device__ __forceinline__ void barrier_arrive_expecting(uint32_t barrier, int arrivals, uint32_t bytes) {
+  barrier_expect(barrier, bytes);
   asm volatile("{ .reg .b64 state; mbarrier.arrive.shared.b64 state, [%0], %1; }" ::"r"(barrier),
                "r"(arrivals)
                : "memory");

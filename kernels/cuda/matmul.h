@@ -56,17 +56,19 @@ void matmul_experts(const CudaMatrix& w, const HalfRows& in, const ExpertPairs& 
                     const MatmulOut& out, cudaStream_t stream);
 
 // Many rows: weights as FP16 (block formats that keep no FP16 copy are expanded into scratch, a stretch of
-// rows at a time), FP32 sums by cuBLASLt with a fixed workspace. SwiGlu wants in.norm and writes out.half.
-// Owns scratch; one thread, one stream.
+// rows at a time), FP32 sums by cuBLASLt with a fixed workspace, or boxed products (matmul_boxed.h) where the
+// device has them. SwiGlu wants in.norm and writes out.half. Owns scratch; one thread, one stream.
 class LargeMatmul {
  public:
+  static constexpr int32_t kLeastBoxedTokens = 129;  // their tiles are 256 tokens
   // Bytes of device memory: for weights expanded to FP16, and for FP32 sums on their way to an epilogue (more
   // where a tile needs it, less where the widest output does).
   struct Scratch {
     size_t expanded = size_t{160} << 20, product = size_t{320} << 20;
   };
-  // max_tokens: the most rows a call may have.
-  LargeMatmul(int32_t max_tokens, const Scratch& scratch, cudaStream_t stream);
+  // max_tokens: the most rows a call may have; least_boxed: the fewest that boxed products are used for.
+  LargeMatmul(int32_t max_tokens, const Scratch& scratch, cudaStream_t stream,
+              int32_t least_boxed = kLeastBoxedTokens);
   ~LargeMatmul();
   void reserve(int64_t max_rows);  // of matrices whose outputs are added or gated; start-up only
   void run(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, Epilogue epilogue,

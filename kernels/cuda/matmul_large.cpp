@@ -5,7 +5,8 @@
 // so that a call gives the same bits every time.
 //
 // FP16 weights, and FP16 copies of others, are read where they are. The rest is expanded, and sums that an
-// epilogue reads once more are written, a stretch of rows at a time: as many as scratch holds.
+// epilogue reads once more are written, a stretch of rows at a time: as many as scratch holds. Boxed products
+// read the same operands, and have no sums to write.
 #include <cublasLt.h>
 
 #include <algorithm>
@@ -16,6 +17,7 @@
 
 #include "kernels/check.h"
 #include "kernels/cuda/matmul.h"
+#include "kernels/cuda/matmul_boxed.h"
 #include "kernels/cuda/matmul_large_epilogue.h"
 
 namespace qwend::cuda {
@@ -120,8 +122,12 @@ struct LargeMatmul::Impl {
   using AlgorithmKey = std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, uint32_t, uint32_t,
                                   uint32_t, bool, int64_t, int64_t, int64_t, cudaDataType_t>;
 
-  Impl(int32_t tokens, const Scratch& bytes, cudaStream_t on)
-      : max_tokens(tokens), product_bytes(bytes.product), stream(on), workspace(kWorkspaceBytes) {
+  Impl(int32_t tokens, const Scratch& bytes, cudaStream_t on, int32_t boxed_from)
+      : max_tokens(tokens),
+        least_boxed(has_boxed_products() ? boxed_from : INT32_MAX),
+        product_bytes(bytes.product),
+        stream(on),
+        workspace(kWorkspaceBytes) {
     CHECK(tokens > 0 && bytes.expanded >= sizeof(__half));
     int device = 0;
     CUDA_CHECK(cudaGetDevice(&device));
@@ -135,6 +141,7 @@ struct LargeMatmul::Impl {
   void run_part(const WeightPart& part, const HalfRows& in, int32_t num_tokens, Epilogue epilogue,
                 const MatmulOut& out);
   void run_swiglu(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, const MatmulOut& out);
+  bool run_boxed_gated(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, const HalfRowsOut& out);
 
   int64_t stretch_rows(int64_t capacity, int32_t num_tokens) const;
   // Columns of sums of `element` bytes that `product` holds.
@@ -146,7 +153,7 @@ struct LargeMatmul::Impl {
   void multiply(const Gemm& g);
   void multiply_planes(Gemm g, const HalfRows& in, const float* low);
 
-  const int32_t max_tokens;
+  const int32_t max_tokens, least_boxed;
   const size_t product_bytes;
   const cudaStream_t stream;
   int num_sms = 0;
@@ -267,6 +274,7 @@ void LargeMatmul::Impl::run(const CudaMatrix& w, const HalfRows& in, int32_t num
                             const MatmulOut& out) {
   CHECK(w.experts() == 1 && num_tokens > 0 && num_tokens <= max_tokens);
   CHECK(in.stride >= round_up(w.cols(), 8) && in.stride % 8 == 0);
+  if (epilogue == Epilogue::SwiGlu && run_boxed_gated(w, in, num_tokens, out.half)) return;
   const bool through_product =
       epilogue == Epilogue::SwiGlu || (epilogue == Epilogue::Add && in.scale != nullptr);
   if (through_product) reserve(w.rows());  // nothing to do where callers did so at start-up
@@ -305,6 +313,51 @@ void LargeMatmul::Impl::run_part(const WeightPart& part, const HalfRows& in, int
       scale_rows(target, count, num_tokens, in.scale, stream);
     }
   }
+}
+
+namespace {
+
+// Rows of the next of equal stretches, whole tiles of 128 where `capacity` leaves the choice.
+int64_t equal_stretch(int64_t left, int64_t capacity) {
+  CHECK(capacity >= 8);
+  if (left <= capacity) return left;
+  const int64_t stretches = (left + capacity - 1) / capacity;
+  const int64_t count = round_up((left + stretches - 1) / stretches, kGemmTileRows);
+  return count <= capacity ? count : round_down(capacity, capacity >= kGemmTileRows ? kGemmTileRows : 8);
+}
+
+bool whole_eights(const CudaMatrix& w) {
+  return w.cols() % 8 == 0 && std::ranges::all_of(w.parts(), [](const WeightPart& p) {
+           return p.rows % 8 == 0 && p.first_row % 8 == 0;
+         });
+}
+
+}  // namespace
+
+// False, and nothing done, where these products don't serve.
+bool LargeMatmul::Impl::run_boxed_gated(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens,
+                                        const HalfRowsOut& out) {
+  const int64_t half = w.rows() / 2;
+  const bool serves = num_tokens >= least_boxed && whole_eights(w) && half % 8 == 0 && in.scale != nullptr &&
+                      in.norm != nullptr && out.stride % 8 == 0 && alignment_of(out.rows) >= 16;
+  if (!serves) return false;
+  for (int64_t i = 0, count = 0; i < half; i += count) {
+    const WeightPart &gate = part_of(w, i), &up = part_of(w, half + i);
+    const int64_t gate_row = i - gate.first_row, up_row = half + i - up.first_row;
+    const int64_t pair_bytes = expanded_bytes(gate) + expanded_bytes(up);
+    const int64_t left = std::min({gate.rows - gate_row, up.rows - up_row, half - i});
+    const int64_t capacity = pair_bytes > 0 ? static_cast<int64_t>(scratch.bytes()) / pair_bytes : left;
+    if (i == 0 && capacity < std::min(left, int64_t{8})) return false;
+    count = equal_stretch(left, capacity);
+    const auto rows_of = [&](const WeightPart& part, int64_t row, __half* expanded) {
+      const Operand rows = weights(part, row, count, expanded);
+      return BoxedWeights{rows.data, count, w.cols(), rows.stride};
+    };
+    const BoxedWeights gate_rows = rows_of(gate, gate_row, scratch.data());
+    boxed_gated(gate_rows, rows_of(up, up_row, scratch.data() + count * expanded_bytes(gate) / 2), in,
+                num_tokens, w.row_norms(), i, out, stream);
+  }
+  return true;
 }
 
 // What to multiply sums by for FP16 to hold them, or 0 where they stay FP32. A sum is at most a weight row's
@@ -371,8 +424,8 @@ void LargeMatmul::Impl::run_swiglu(const CudaMatrix& w, const HalfRows& in, int3
   }
 }
 
-LargeMatmul::LargeMatmul(int32_t max_tokens, const Scratch& scratch, cudaStream_t stream)
-    : impl_(std::make_unique<Impl>(max_tokens, scratch, stream)) {}
+LargeMatmul::LargeMatmul(int32_t max_tokens, const Scratch& scratch, cudaStream_t stream, int32_t least_boxed)
+    : impl_(std::make_unique<Impl>(max_tokens, scratch, stream, least_boxed)) {}
 LargeMatmul::~LargeMatmul() = default;
 void LargeMatmul::reserve(int64_t max_rows) { impl_->reserve(max_rows); }
 void LargeMatmul::run(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, Epilogue epilogue,

@@ -1,5 +1,5 @@
-// Tensor-core products of a warpgroup (4 warps) on Hopper: A from registers, B from shared memory,
-// asynchronous. Compiled for sm_90a alone.
+// Tensor-core products of a warpgroup (4 warps) on Hopper: A from registers or shared memory, B from shared
+// memory, asynchronous. Compiled for sm_90a alone.
 #pragma once
 #include <cstdint>
 
@@ -11,9 +11,12 @@ namespace qwend::cuda {
 // three bits; 1,024-byte aligned. Steps of 16 columns are 32 bytes apart. (PTX ISA, "Matrix descriptor":
 // start address
 // >> 4, stride of 8 rows >> 4 from bit 32, 128-byte swizzle at bit 62; the leading offset is not used.)
+__device__ __forceinline__ uint64_t swizzled_operand(uint32_t shared) {
+  return (shared & 0x3ffffu) >> 4 | uint64_t{1} << 16 | uint64_t{1024 >> 4} << 32 | uint64_t{1} << 62;
+}
+
 __device__ __forceinline__ uint64_t swizzled_operand(const void* shared) {
-  return (shared_address(shared) & 0x3ffffu) >> 4 | uint64_t{1} << 16 | uint64_t{1024 >> 4} << 32 |
-         uint64_t{1} << 62;
+  return swizzled_operand(shared_address(shared));
 }
 
 // Before the first product after registers were written by other instructions.
@@ -58,6 +61,27 @@ __device__ __forceinline__ void product_async(float (&d)[8][4], const uint32_t (
       "{%32, %33, %34, %35}, %36, p, 1, 1, 0; }"
       : QWEND_D(0), QWEND_D(1), QWEND_D(2), QWEND_D(3), QWEND_D(4), QWEND_D(5), QWEND_D(6), QWEND_D(7)
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+}
+// The same with A from shared memory too, [64 rows][64 columns] as B; add 0: d = a b.
+__device__ __forceinline__ void product_shared(float (&d)[32][4], uint64_t a, uint64_t b, int add) {
+  asm volatile(
+      "{ .reg .pred p; setp.ne.b32 p, %130, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n256k16.f32.f16.f16 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, "
+      "%19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, "
+      "%36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, "
+      "%53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, %64, %65, %66, %67, %68, %69, "
+      "%70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, %84, %85, %86, "
+      "%87, %88, %89, %90, %91, %92, %93, %94, %95, %96, %97, %98, %99, %100, %101, %102, %103, "
+      "%104, %105, %106, %107, %108, %109, %110, %111, %112, %113, %114, %115, %116, %117, %118, "
+      "%119, %120, %121, %122, %123, %124, %125, %126, %127"
+      "}, %128, %129, p, 1, 1, 0, 0; }"
+      : QWEND_D(0), QWEND_D(1), QWEND_D(2), QWEND_D(3), QWEND_D(4), QWEND_D(5), QWEND_D(6), QWEND_D(7),
+        QWEND_D(8), QWEND_D(9), QWEND_D(10), QWEND_D(11), QWEND_D(12), QWEND_D(13), QWEND_D(14), QWEND_D(15),
+        QWEND_D(16), QWEND_D(17), QWEND_D(18), QWEND_D(19), QWEND_D(20), QWEND_D(21), QWEND_D(22),
+        QWEND_D(23), QWEND_D(24), QWEND_D(25), QWEND_D(26), QWEND_D(27), QWEND_D(28), QWEND_D(29),
+        QWEND_D(30), QWEND_D(31)
+      : "l"(a), "l"(b), "r"(add));
 }
 #undef QWEND_D
 

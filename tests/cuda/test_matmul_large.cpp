@@ -7,10 +7,12 @@ using namespace qwend::test;
 
 namespace {
 
+constexpr int32_t kNeverBoxed = INT32_MAX;  // test_matmul_boxed.cpp has those
+
 Output run_large(const CudaMatrix& w, const TestRows& in, int32_t num_tokens, const Run& how,
                  size_t scratch_bytes = size_t{64} << 20) {
   return run_product(w, in, num_tokens, how, [&](const HalfRows& rows, const MatmulOut& out) {
-    LargeMatmul large(num_tokens, {.expanded = scratch_bytes}, nullptr);
+    LargeMatmul large(num_tokens, {.expanded = scratch_bytes}, nullptr, kNeverBoxed);
     large.reserve(w.rows());
     large.run(w, rows, num_tokens, how.epilogue, out);
   });
@@ -202,7 +204,7 @@ TEST_CASE("large products of two planes into sums of their own", "[cuda][matmul_
       INFO(format_info(first).name << " and " << format_info(second).name << ", scratch of " << scratch);
       const auto size = static_cast<size_t>(kTokens * w->rows());
       const auto sums = poisoned<float>(2 * size);
-      LargeMatmul large(kTokens, {.expanded = scratch}, nullptr);
+      LargeMatmul large(kTokens, {.expanded = scratch}, nullptr, kNeverBoxed);
       large.run(*w, {rows.data(), nullptr, in.stride, rows.data() + in.host.size()}, kTokens, Epilogue::Store,
                 {.data = sums.data(), .stride = w->rows(), .low = sums.data() + size});
       Output out{w->rows(), w->rows(), to_host(sums), {}};
