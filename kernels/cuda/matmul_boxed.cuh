@@ -102,16 +102,18 @@ __device__ __forceinline__ void exchange(uint32_t (&v)[4]) {
   }
 }
 
-// What becomes of sums.
+// What becomes of sums. kMixed: eight weight rows lie in shared memory in the order 0 4 1 5 2 6 3 7.
 struct Gated {
   const float *in_scale, *in_norm;  // [T]
   const float* weight_norms;        // [2]
+  float weight_scale;               // what to multiply by to have the weights
   __half* out;                      // [T, stride], of column `first` on
   float* out_scale;                 // [T], or nullptr: written already
   int64_t stride;
   int32_t count;  // columns
 
   // row: of the lane's sums [.][0]; tile: of weight rows.
+  template <bool kMixed>
   __device__ __forceinline__ void finish(const Sums& sums, int32_t row, int32_t tile,
                                          int32_t num_tokens) const {
     const auto lane = static_cast<int32_t>(threadIdx.x % 32);
@@ -119,7 +121,7 @@ struct Gated {
     for (int r = 0; r < 2; ++r) {
       const int32_t token = row + 8 * r;
       const bool there = token < num_tokens;
-      const float factor = there ? in_scale[token] : 0.0f;
+      const float factor = there ? in_scale[token] * weight_scale : 0.0f;
       const float scale = there ? gated_scale(weight_norms, in_norm[token]) : 1.0f;
       if (there && tile == 0 && lane % 4 == 0 && out_scale != nullptr) out_scale[token] = scale;
       const float inverse = __uint_as_float((254u << 23) - __float_as_uint(scale));  // of a power of two
@@ -132,26 +134,26 @@ struct Gated {
 #pragma unroll
         for (int j = 0; j < 4; ++j) words[j] = pack_half2(value(n + j, 0), value(n + j, 1));
         exchange(words);
+        uint4 eight = make_uint4(words[0], words[1], words[2], words[3]);
+        if constexpr (kMixed)
+          eight =
+              make_uint4(__byte_perm(words[0], words[1], 0x5410), __byte_perm(words[2], words[3], 0x5410),
+                         __byte_perm(words[0], words[1], 0x7632), __byte_perm(words[2], words[3], 0x7632));
         const int32_t column = tile * (kRows / 2) + (n + lane % 4) * 8;
-        if (there && column < count)
-          *reinterpret_cast<uint4*>(out + token * stride + column) =
-              make_uint4(words[0], words[1], words[2], words[3]);
+        if (there && column < count) *reinterpret_cast<uint4*>(out + token * stride + column) = eight;
       }
     }
   }
 };
 
-inline Gated gated(const HalfRows& in, const float* weight_norms, int64_t first, int64_t count,
-                   const HalfRowsOut& out) {
+inline Gated gated(const HalfRows& in, const float* weight_norms, float weight_scale, int64_t first,
+                   int64_t count, const HalfRowsOut& out) {
   CHECK(in.low == nullptr && in.scale != nullptr && in.norm != nullptr);
   CHECK(first % 8 == 0 && out.stride % 8 == 0 && reinterpret_cast<uintptr_t>(out.rows) % 16 == 0);
-  return {in.scale,
-          in.norm,
-          weight_norms,
-          out.rows + first,
-          first == 0 ? out.scale : nullptr,
-          out.stride,
-          static_cast<int32_t>(count)};
+  return {in.scale,         in.norm,
+          weight_norms,     weight_scale,
+          out.rows + first, first == 0 ? out.scale : nullptr,
+          out.stride,       static_cast<int32_t>(count)};
 }
 
 // First of the rows of tokens that a thread of the multiplying warpgroups has sums of, in its tile.

@@ -62,8 +62,8 @@ __global__ void __cluster_dims__(kCtas) __launch_bounds__(kThreads, 1)
     for (int32_t tile = blockIdx.x / kCtas; tile < tiles; tile += pairs) {
       Sums sums;
       multiply_tile<kCtas>(ring, group, work.steps, at, sums);
-      epilogue.finish(sums, (tile % work.token_tiles * kCtas + rank) * kTokens + own_row(),
-                      tile / work.token_tiles, work.num_tokens);
+      epilogue.finish<false>(sums, (tile % work.token_tiles * kCtas + rank) * kTokens + own_row(),
+                             tile / work.token_tiles, work.num_tokens);
     }
   }
   cluster_sync();  // a CTA that has left can't be written to
@@ -99,7 +99,7 @@ void boxed_gated(const BoxedWeights& gate, const BoxedWeights& up, const HalfRow
   const auto ctas = static_cast<unsigned>(kCtas * std::min(tiles, multiprocessors / kCtas));
   box_kernel<<<ctas, kThreads, kSharedBytes, stream>>>(
       tensor_map(in.rows, num_tokens, gate.depth, in.stride, kTokens), map_of(gate), map_of(up), work,
-      gated(in, weight_norms, first, gate.count, out));
+      gated(in, weight_norms, 1.0f, first, gate.count, out));
   CUDA_CHECK_LAUNCH();
 }
 

@@ -73,9 +73,23 @@ TEST_CASE("boxed gated products of expanded rows", "[cuda][matmul_large][boxed]"
     for (const int64_t rows : {8, 100, 300, 1000}) check_gated(size, gate, up, of_rows(rows, 2 * size.cols));
 }
 
+TEST_CASE("boxed gated products of every block format", "[cuda][matmul_large][boxed]") {
+  NEEDS_BOXED_PRODUCTS();
+  quant::BlockFormats::for_each([]<class F>() {
+    for (const auto& [rows, tokens] : {std::pair{408, 333}, {64, 17}, {1032, 700}})
+      check_gated({rows, 512, tokens}, F::kType, F::kType, sizeof(__half));  // scratch for no row
+    if (F::kBlock == 32) check_gated({136, 96, 129}, F::kType, F::kType, sizeof(__half));
+  });
+  check_gated({4864, 896, 513}, DType::Q8_0, DType::Q8_0, sizeof(__half));
+  for (const float spread : {1e-3f, 40.0f})
+    check_gated({408, 512, 129}, DType::Q4_K, DType::Q4_K, sizeof(__half), spread);
+}
+
 TEST_CASE("boxed products, small", "[cuda][matmul_large][boxed][sanitize]") {
   NEEDS_BOXED_PRODUCTS();
   check_gated({136, 320, 300}, DType::F16, DType::Q4_0, kPlenty);
+  check_gated({136, 320, 300}, DType::Q5_1, DType::Q5_1, kPlenty);
+  check_gated({136, 512, 300}, DType::Q6_K, DType::Q6_K, kPlenty);
 }
 
 TEST_CASE("boxed products give the same bits every time", "[cuda][matmul_large][boxed]") {
