@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "kernels/check.h"
+#include "kernels/cuda/qkv_boxed.h"
 #include "kernels/cuda/split_half.h"
 
 namespace qwend::cuda {
@@ -293,6 +294,23 @@ void CudaBackend::matmul(const CudaMatrix& w, const HalfRows& in, int32_t rows, 
   }
 }
 
+// op.qkv is yet to be given.
+void CudaBackend::queries_keys_values(const CudaMatrix& w, const HalfRows& in, QkvFinish op,
+                                      const KvLayer& kv, float* q) {
+  const int64_t width = w.rows();
+  ensure(qkv_, static_cast<size_t>(2 * row_capacity_ * width));
+  const bool large = product_for(w, tokens(), Epilogue::Store) == Product::Large;
+  if (large && boxed_qkv_serves(op, kv)) {
+    if (const auto rows = large_.boxed_rows(w, tokens())) {
+      return boxed_qkv(*rows, in, op, step_, kv, q, stream_.get());
+    }
+  }
+  float* const low = large ? qkv_.data() + row_capacity_ * width : nullptr;
+  matmul(w, in, tokens(), Epilogue::Store, {.data = qkv_.data(), .stride = width, .low = low});
+  op.qkv = qkv_.data(), op.qkv_low = low;
+  finish_qkv(op, step_, kv, q, stream_.get());
+}
+
 void CudaBackend::attn_input(const AttnInput& op, const DeviceActivation& x, DeviceKvCache& kv,
                              DeviceActivation& q) {
   if (decode_.noting()) {
@@ -304,14 +322,7 @@ void CudaBackend::attn_input(const AttnInput& op, const DeviceActivation& x, Dev
   const float2* const angles = rope_angles(op.rope);
   // Scores are differences of large sums: FP16's 11 bits of the input alone move them too far.
   const HalfRows normed = normalise(op.norm, op.eps, x, nullptr, tokens(), Planes::Two);
-  const int64_t width = op.qkv.rows();
-  ensure(qkv_, static_cast<size_t>(2 * row_capacity_ * width));
-  const bool large = product_for(weights(op.qkv), tokens(), Epilogue::Store) == Product::Large;
-  float* const low = large ? qkv_.data() + row_capacity_ * width : nullptr;
-  matmul(weights(op.qkv), normed.unscaled(), tokens(), Epilogue::Store,
-         {.data = qkv_.data(), .stride = width, .low = low});
-  const QkvFinish finish{.qkv = qkv_.data(),
-                         .qkv_low = low,
+  const QkvFinish finish{.qkv = nullptr,
                          .scale = normed.scale,
                          .bias = values_or_null(op.bias),
                          .q_norm = values_or_null(op.q_norm),
@@ -320,7 +331,8 @@ void CudaBackend::attn_input(const AttnInput& op, const DeviceActivation& x, Dev
                          .rope = angles,
                          .rotary_dim = op.rope.rotary_dim,
                          .shape = op.shape};
-  finish_qkv(finish, step_, layer_of(kv, op.layer), activation(q).values.data(), stream_.get());
+  queries_keys_values(weights(op.qkv), normed.unscaled(), finish, layer_of(kv, op.layer),
+                      activation(q).values.data());
   activation(q).has_values = true, activation(q).has_half = false;
 }
 

@@ -128,6 +128,8 @@ class CudaBackend final : public Backend {
   static Product product_for(const CudaMatrix& w, int32_t rows, Epilogue epilogue);
   void matmul(const CudaMatrix& w, const HalfRows& in, int32_t rows, Epilogue epilogue, const MatmulOut& out);
   HalfRows half_rows(const CudaActivation& a);
+  void queries_keys_values(const CudaMatrix& w, const HalfRows& in, QkvFinish op, const KvLayer& kv,
+                           float* q);
   void swiglu(const CudaMatrix& gate_up, const HalfRows& in, int32_t rows, CudaActivation& h);
   void add_shared_expert(const MoeFfn& op, const HalfRows& normed, CudaActivation& x);
   void wait() const;

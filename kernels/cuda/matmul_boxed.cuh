@@ -1,6 +1,7 @@
-// What the kernels of boxed products have in common: tiles of 128 tokens by 128 gate rows and the 128 up rows
-// that belong to them, in a persistent grid. Some warps fill a ring of stages in shared memory, 64 columns
-// each; two warpgroups multiply, 64 tokens each, and gate their sums in registers. Compiled for sm_90a alone.
+// What the kernels of boxed products have in common: tiles of 128 tokens by 256 weight rows, for SwiGLU 128
+// gate rows and the 128 up rows that belong to them, in a persistent grid. Some warps fill a ring of stages
+// in shared memory, 64 columns each; two warpgroups multiply, 64 tokens each, and gate their sums in
+// registers. Compiled for sm_90a alone.
 #pragma once
 #include "kernels/check.h"
 #include "kernels/cuda/activations.h"
@@ -24,9 +25,10 @@ struct Work {
   int32_t steps;  // of kCols columns
 };
 
-inline Work work_of(int32_t num_tokens, int32_t tokens_a_tile, int64_t gate_rows, int64_t cols) {
+inline Work work_of(int32_t num_tokens, int32_t tokens_a_tile, int64_t rows, int32_t rows_a_tile,
+                    int64_t cols) {
   const auto tiles_of = [](int64_t n, int64_t tile) { return static_cast<int32_t>((n + tile - 1) / tile); };
-  return {num_tokens, tiles_of(num_tokens, tokens_a_tile), tiles_of(gate_rows, kRows / 2),
+  return {num_tokens, tiles_of(num_tokens, tokens_a_tile), tiles_of(rows, rows_a_tile),
           tiles_of(cols, kCols)};
 }
 
@@ -113,7 +115,7 @@ struct Gated {
   int32_t count;  // columns
 
   // row: of the lane's sums [.][0]; tile: of weight rows.
-  template <bool kMixed>
+  template <bool kMixed = false>
   __device__ __forceinline__ void finish(const Sums& sums, int32_t row, int32_t tile,
                                          int32_t num_tokens) const {
     const auto lane = static_cast<int32_t>(threadIdx.x % 32);

@@ -183,7 +183,7 @@ void boxed_gated_blocks(const WeightPart& gate, int64_t gate_row, const WeightPa
   using namespace boxed;
   CHECK(gate.dtype == up.dtype && gate.cols == up.cols && count % 8 == 0);
   CHECK(gate_row % kTileRows == 0 && up_row % kTileRows == 0);
-  const Work work = work_of(num_tokens, kTokens, count, padded_width(gate.cols));
+  const Work work = work_of(num_tokens, kTokens, count, kRows / 2, padded_width(gate.cols));
   const CUtensorMap tokens = tensor_map(in.rows, num_tokens, gate.cols, in.stride, kTokens);
   with_block_format(gate.dtype, [&]<class F>() {
     static const int multiprocessors = [] {

@@ -18,8 +18,8 @@
 #include "kernels/check.h"
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/matmul_boxed.h"
-#include "kernels/quant/formats.h"
 #include "kernels/cuda/matmul_large_epilogue.h"
+#include "kernels/quant/formats.h"
 
 namespace qwend::cuda {
 namespace {
@@ -142,6 +142,7 @@ struct LargeMatmul::Impl {
   void run_part(const WeightPart& part, const HalfRows& in, int32_t num_tokens, Epilogue epilogue,
                 const MatmulOut& out);
   void run_swiglu(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, const MatmulOut& out);
+  std::optional<BoxedWeights> boxed_rows(const CudaMatrix& w, int32_t num_tokens);
   bool run_boxed_gated(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, const HalfRowsOut& out);
 
   int64_t stretch_rows(int64_t capacity, int32_t num_tokens) const;
@@ -335,6 +336,28 @@ bool whole_eights(const CudaMatrix& w) {
 
 }  // namespace
 
+std::optional<BoxedWeights> LargeMatmul::Impl::boxed_rows(const CudaMatrix& w, int32_t num_tokens) {
+  const int64_t stride = padded_width(w.cols());
+  const BoxedWeights all{nullptr, w.rows(), w.cols(), stride};
+  const auto with_rows = [&](const __half* rows) {
+    BoxedWeights found = all;
+    found.rows = rows;
+    return found;
+  };
+  if (num_tokens < least_boxed || !whole_eights(w) || w.experts() != 1) return {};
+  const __half* const first = rows_in_place(w.parts().front());
+  if (first != nullptr && std::ranges::all_of(w.parts(), [&](const WeightPart& p) {
+        return rows_in_place(p) == first + p.first_row * stride;
+      })) {
+    return with_rows(first);
+  }
+  const auto size = static_cast<size_t>(w.rows() * stride);
+  if (std::ranges::any_of(w.parts(), read_in_place) || scratch.size() < size) return {};
+  for (const WeightPart& part : w.parts())
+    expand_half(part, 0, 0, part.rows, scratch.data() + part.first_row * stride, stride, stream);
+  return with_rows(scratch.data());
+}
+
 // False, and nothing done, where these products don't serve.
 bool LargeMatmul::Impl::run_boxed_gated(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens,
                                         const HalfRowsOut& out) {
@@ -435,6 +458,9 @@ LargeMatmul::LargeMatmul(int32_t max_tokens, const Scratch& scratch, cudaStream_
     : impl_(std::make_unique<Impl>(max_tokens, scratch, stream, least_boxed)) {}
 LargeMatmul::~LargeMatmul() = default;
 void LargeMatmul::reserve(int64_t max_rows) { impl_->reserve(max_rows); }
+std::optional<BoxedWeights> LargeMatmul::boxed_rows(const CudaMatrix& w, int32_t num_tokens) {
+  return impl_->boxed_rows(w, num_tokens);
+}
 void LargeMatmul::run(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, Epilogue epilogue,
                       const MatmulOut& out) {
   impl_->run(w, in, num_tokens, epilogue, out);
