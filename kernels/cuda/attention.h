@@ -80,8 +80,8 @@ void finish_qkv(const QkvFinish& op, const DeviceStep& step, const KvLayer& kv, 
 // As the cache keeps its values, so come the results: an FP16 cache's to `halves` (a convex combination of
 // FP16 values: can't overflow), an FP32 cache's to `values`.
 struct AttentionOut {
-  __half* halves;         // [T, halves_stride]
-  int64_t halves_stride;  // even
+  __half* halves;         // [T, halves_stride], 16-byte aligned
+  int64_t halves_stride;  // a multiple of 8
   float* values;          // [T, H * hd]
 };
 

@@ -21,9 +21,13 @@ void attention_decode(const AttentionCall& call, int32_t first_seq, int32_t num_
                       const AttentionWorkspace& workspace, cudaStream_t stream);
 // Sequences with several.
 void attention_prefill(const AttentionCall& call, cudaStream_t stream);
+// The same by warpgroups, for FP16 caches of heads of 64 or 128 elements, on compute capability 9.0 alone.
+void attention_prefill_hopper(const AttentionCall& call, cudaStream_t stream);
 
 // Multiprocessors of the current device.
 int32_t multiprocessor_count();
+// Whether it runs what is compiled for sm_90a.
+bool has_warpgroup_products();
 // Lets a kernel use this much dynamic shared memory; returns how many of its blocks a multiprocessor holds.
 int32_t resident_blocks(const void* kernel, int32_t threads, int32_t shared_bytes);
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/attention_kernels.h"
+#include "kernels/cuda/attention_rows.cuh"
 #include "kernels/cuda/attention_tile.cuh"
 
 namespace qwend::cuda {
@@ -32,14 +33,6 @@ struct PrefillShape {
   static_assert(kSharedBytes <= 99 * 1024);  // what every device since sm_80 grants a block
 };
 
-// The tile of rows first_row .. first_row + kRows of a sequence's (token, head of the group) pairs.
-struct RowTile {
-  int32_t seq, kv_head, first_row;
-  int32_t first_token, tokens;  // of the sequence, in the step
-  int32_t first_position;       // of its first token in the step
-  int32_t keys;                 // that the tile's last row sees
-};
-
 template <int kHeadDim, bool kPrecise>
 class PrefillBlock {
   using Shape = PrefillShape<kHeadDim, kPrecise>;
@@ -49,37 +42,11 @@ class PrefillBlock {
   __device__ PrefillBlock(const AttentionCall& call, unsigned char* shared) : call_(call), shared_(shared) {}
 
   __device__ void run() {
-    const auto tiles_of = [&](int32_t seq) {
-      const int32_t tokens = tokens_of(seq);
-      return tokens > 1 ? ceil_div(tokens * call_.group, Shape::kRows) : 0;
-    };
-    SequenceCursor cursor;
-    const int32_t heads = call_.kv.num_kv_heads;
-    const SequenceItem item = cursor.find(static_cast<int32_t>(blockIdx.x), call_.step.num_seqs,
-                                          [&](int32_t seq) { return tiles_of(seq) * heads; });
-    if (item.seq < 0) return;
-    // The last tiles see the most keys: first.
-    attend(describe(item.seq, item.index % heads, tiles_of(item.seq) - 1 - item.index / heads));
+    const RowTile t = RowTiles<Shape::kRows>(call_).find(static_cast<int32_t>(blockIdx.x));
+    if (t.seq >= 0) attend(t);
   }
 
  private:
-  __device__ int32_t tokens_of(int32_t seq) const {
-    return __ldg(call_.step.cu_seqlens + seq + 1) - __ldg(call_.step.cu_seqlens + seq);
-  }
-
-  __device__ RowTile describe(int32_t seq, int32_t kv_head, int32_t tile) const {
-    RowTile t;
-    t.seq = seq;
-    t.kv_head = kv_head;
-    t.first_row = tile * Shape::kRows;
-    t.first_token = __ldg(call_.step.cu_seqlens + seq);
-    t.tokens = tokens_of(seq);
-    t.first_position = __ldg(call_.step.context_lens + seq) - t.tokens;
-    const int32_t last_row = min(t.first_row + Shape::kRows, t.tokens * call_.group) - 1;
-    t.keys = t.first_position + last_row / call_.group + 1;
-    return t;
-  }
-
   __device__ void attend(const RowTile& t) {
     const int32_t tiles = ceil_div(t.keys, Shape::kKeys);
     fetch(t, 0);
@@ -93,8 +60,8 @@ class PrefillBlock {
     state.clear();
     // Keys that rows see: rows g and g + 8 of the lane, and the warp's last row (none where all its rows are
     // past the end).
-    const int32_t seen[2] = {keys_seen(t, row), keys_seen(t, row + 8)};
-    const int32_t warp_seen = warp_row < t.tokens * call_.group ? keys_seen(t, warp_row + kWarpRows - 1) : 0;
+    const int32_t seen[2] = {t.keys_seen(row), t.keys_seen(row + 8)};
+    const int32_t warp_seen = t.has(warp_row) ? t.keys_seen(warp_row + kWarpRows - 1) : 0;
 
     for (int32_t tile = 0; tile < tiles; ++tile) {
       copy_async_wait<0>();
@@ -110,15 +77,8 @@ class PrefillBlock {
   }
 
   __device__ const float* query(const RowTile& t, int32_t row) const {
-    if (row >= t.tokens * call_.group) return nullptr;
-    return call_.q + (int64_t{t.first_token + row / call_.group} * call_.num_heads + head(t, row)) * kHeadDim;
-  }
-  __device__ int32_t head(const RowTile& t, int32_t row) const {
-    return t.kv_head * call_.group + row % call_.group;
-  }
-  // Rows past the end see what the last one sees.
-  __device__ int32_t keys_seen(const RowTile& t, int32_t row) const {
-    return min(t.first_position + row / call_.group + 1, t.keys);
+    if (!t.has(row)) return nullptr;
+    return call_.q + (int64_t{t.token(row)} * call_.num_heads + t.head(row)) * kHeadDim;
   }
 
   __device__ __half* stage(int32_t tile) const {
@@ -160,9 +120,9 @@ class PrefillBlock {
   }
 
   __device__ void store(const RowTile& t, int32_t row, const typename Shape::Warp& state, int r) const {
-    if (row >= t.tokens * call_.group) return;
-    const int64_t token = t.first_token + row / call_.group;
-    const int32_t at = head(t, row) * kHeadDim + lane_index() % 4 * 2;
+    if (!t.has(row)) return;
+    const int64_t token = t.token(row);
+    const int32_t at = t.head(row) * kHeadDim + lane_index() % 4 * 2;
     const float inverse = 1.0f / state.sum[r];
 #pragma unroll
     for (int n = 0; n < kHeadDim / 8; ++n) {
@@ -197,10 +157,9 @@ void launch(const AttentionCall& call, cudaStream_t stream) {
   static const int32_t resident =
       resident_blocks(reinterpret_cast<const void*>(kernel), Shape::kThreads, Shape::kSharedBytes);
   static_cast<void>(resident);
-  // However the tokens lie among the sequences, there are no more tiles; blocks without one leave at once.
-  const int64_t tiles = int64_t{call.step.num_tokens} * call.group / Shape::kRows + call.step.num_seqs;
   cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<uint32_t>(tiles * call.kv.num_kv_heads));
+  config.gridDim =
+      dim3(static_cast<uint32_t>(RowTiles<Shape::kRows>::most(call)));  // idle ones leave at once
   config.blockDim = dim3(Shape::kThreads);
   config.dynamicSmemBytes = Shape::kSharedBytes;
   config.stream = stream;
@@ -210,6 +169,8 @@ void launch(const AttentionCall& call, cudaStream_t stream) {
 }  // namespace
 
 void attention_prefill(const AttentionCall& call, cudaStream_t stream) {
+  if (has_warpgroup_products() && !call.kv.precise() && call.kv.head_dim <= 128)
+    return attention_prefill_hopper(call, stream);
   with_cache_format(call.kv,
                     [&](auto head_dim, auto precise) { launch<head_dim(), precise()>(call, stream); });
 }

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <numeric>
 #include <random>
 #include <span>
 #include <string>
@@ -401,6 +402,45 @@ TEST_CASE("prefill: chunks after an earlier context", "[cuda][attention]") {
   });
 }
 
+TEST_CASE("prefill: lengths around tiles and every block size", "[cuda][attention]") {
+  NEEDS_CUDA_DEVICE();
+  for_each_cache(
+      {{64, 7, 1, 16}, {64, 1, 2, 32}, {64, 16, 1, 64}, {128, 7, 1, 64}, {128, 3, 2, 48}, {128, 6, 1, 32}},
+      [](const Shape& shape) {
+        Scene scene(shape, {127, 128, 129, 255, 256, 257, 384, 400, 3});
+        check(scene, parts_of(scene, {127, 128, 2, 255, 3, 257, 130, 64, 2}));
+      });
+}
+
+TEST_CASE("prefill: more tiles of rows than a device has multiprocessors", "[cuda][attention]") {
+  NEEDS_CUDA_DEVICE();
+  for_each_cache({{64, 7, 8}, {128, 7, 8}}, [](const Shape& shape) {
+    Scene scene(shape, {300, 200, 1, 150, 40});
+    check(scene, parts_of(scene, {300, 180, 1, 150, 40}));
+  });
+}
+
+TEST_CASE("prefill: more sequences than a warp has lanes", "[cuda][attention]") {
+  NEEDS_CUDA_DEVICE();
+  for_each_cache({{64, 2, 2}, {128, 5, 1}}, [](const Shape& shape) {
+    std::vector<int32_t> contexts, tokens;
+    for (int32_t s = 0; s < 70; ++s) {
+      contexts.push_back(2 + s * 37 % 300);
+      tokens.push_back(std::min(contexts.back(), 1 + s % 9));
+    }
+    Scene scene(shape, contexts);
+    check(scene, parts_of(scene, tokens));
+  });
+}
+
+TEST_CASE("prefill: long contexts", "[cuda][attention][slow]") {
+  NEEDS_CUDA_DEVICE();
+  for_each_cache({{64, 7, 1}, {128, 7, 1}}, [](const Shape& shape) {
+    Scene scene(shape, {9001, 16390});
+    check(scene, parts_of(scene, {21, 7}));
+  });
+}
+
 TEST_CASE("prefill: long prompts", "[cuda][attention][slow]") {
   NEEDS_CUDA_DEVICE();
   for_each_cache({{64, 7, 2}, {128, 7, 1}}, [](const Shape& shape) {
@@ -419,15 +459,21 @@ TEST_CASE("decoding sequences among prompts", "[cuda][attention]") {
 
 TEST_CASE("a prompt has the same results in one piece and in chunks", "[cuda][attention]") {
   NEEDS_CUDA_DEVICE();
-  for_each_cache({{64, 7, 2}, {128, 5, 1}}, [](const Shape& shape) {
-    Scene scene(shape, {203});
-    const std::vector<float> whole = scene.run({{0, {203, 203}}}, false);
-    std::vector<float> chunks = scene.run({{0, {50, 50}}}, false);
-    for (const Seq& seq : {Seq{101, 151}, Seq{52, 203}}) {
-      const std::vector<float> next = scene.run({{0, seq}}, true);
-      chunks.insert(chunks.end(), next.begin(), next.end());
+  const auto check_chunks = [](const Shape& shape, const std::vector<int32_t>& chunks) {
+    const int32_t length = std::accumulate(chunks.begin(), chunks.end(), 0);
+    Scene scene(shape, {length});
+    const std::vector<float> whole = scene.run({{0, {length, length}}}, false);
+    std::vector<float> joined;
+    int32_t context = 0;
+    for (const int32_t tokens : chunks) {
+      const std::vector<float> next = scene.run({{0, {tokens, context += tokens}}}, true);
+      joined.insert(joined.end(), next.begin(), next.end());
     }
-    CHECK(same_bits(std::span<const float>(chunks), std::span<const float>(whole)));
+    CHECK(same_bits(std::span<const float>(joined), std::span<const float>(whole)));
+  };
+  for_each_cache({{64, 7, 2}, {128, 5, 1}, {128, 7, 2, 32}}, [&](const Shape& shape) {
+    check_chunks(shape, {50, 101, 52});
+    check_chunks(shape, {128, 127, 2, 300, 143});
   });
 }
 
