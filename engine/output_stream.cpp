@@ -50,14 +50,14 @@ void OutputStream::push(OutputDelta delta) {
 }
 
 std::vector<OutputDelta> OutputStream::take_all(std::chrono::milliseconds timeout,
-                                                std::chrono::milliseconds pace) {
+                                                Clock::time_point collect_until) {
   std::vector<OutputDelta> taken;
   {
     std::unique_lock lock(mutex_);
     // A wait of no time would still sleep for the timer's slack.
     if (timeout.count() > 0) {
       const Clock::time_point begin = Clock::now();
-      if (pace.count() > 0) wait(lock, Awaits::End, begin + std::min(pace, timeout));
+      if (collect_until > begin) wait(lock, Awaits::End, std::min(collect_until, begin + timeout));
       wait(lock, Awaits::Delta, begin + timeout);
     }
     taken.swap(queue_);

@@ -16,12 +16,11 @@ class OutputStream {
   explicit OutputStream(RequestId id) : id_(id) {}
   RequestId id() const { return id_; }
   void push(OutputDelta delta);
-  // All that is queued, in order; waits up to `timeout` for something. For the first `pace` of that time only
-  // the request's end wakes the consumer: a wake-up costs more than a small model's token, and one that finds
-  // several tokens pays once for all. Empty after the timeout.
-  // A reader more than kMaxBacklog deltas behind catches up in large pieces: neighbours of the same sequence
-  // become one delta.
-  std::vector<OutputDelta> take_all(std::chrono::milliseconds timeout, std::chrono::milliseconds pace = {});
+  // All that is queued, in order; waits up to `timeout` for something. Before `collect_until` only the
+  // request's end wakes the consumer: a wake-up costs more than a small model's token, and one that finds
+  // several tokens pays once for all. Empty after the timeout. A reader more than kMaxBacklog deltas behind
+  // catches up in large pieces: neighbours of the same sequence become one delta.
+  std::vector<OutputDelta> take_all(std::chrono::milliseconds timeout, Clock::time_point collect_until = {});
 
   static constexpr size_t kMaxBacklog = 64;
 

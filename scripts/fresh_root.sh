@@ -9,8 +9,11 @@ port=18080
 
 echo "== making a bare Debian 12 in $root"
 debootstrap --variant=minbase bookworm "$root" >/dev/null
+# Background jobs get process groups of their own: the server is the last of a few processes that one starts.
+set -m
+stop_server() { [ -z "${server:-}" ] || kill -- "-$server" 2>/dev/null || true; }
 cleanup() {
-  [ -n "${server:-}" ] && kill "$server" 2>/dev/null || true
+  stop_server
   for mount in shared proc dev/shm dev; do mountpoint -q "$root/$mount" && umount "$root/$mount"; done
 }
 trap cleanup EXIT
@@ -41,7 +44,7 @@ echo "ready after $(($(date +%s) - start)) s"
 curl -sS "http://127.0.0.1:$port/v1/chat/completions" -H 'Content-Type: application/json' \
   -d '{"messages":[{"role":"user","content":"Write a haiku about GPU computing that includes the word \"forty-six\""}]}'
 echo
-kill "$server"
+stop_server
 wait "$server" || true
 server=
 

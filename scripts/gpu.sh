@@ -145,9 +145,9 @@ fi
 
 if wanted verify; then
   need "$qwend" qwend
-  timed verify/demo json "${ours[@]}" "$qwend" verify --device cuda --json
+  timed verify/demo verify "${ours[@]}" "$qwend" verify --device cuda --json
   for model in $models; do
-    timed "verify/$(basename "$model" .gguf)" json "${ours[@]}" "$qwend" verify --model "$model" --device cuda --json
+    timed "verify/$(basename "$model" .gguf)" verify "${ours[@]}" "$qwend" verify --model "$model" --device cuda --json
   done
 fi
 

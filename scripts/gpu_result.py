@@ -54,7 +54,18 @@ def document(text):
         return {"output": text[-2000:]}
 
 
-KINDS = {"catch2": catch2, "sanitizer": sanitizer, "eval": evaluation, "json": document, "text": lambda text: {"output": text[-20000:]}}
+def verification(text):
+    """A report of `qwend verify`; of stages that passed only the outcome nearest to its tolerance, which says as much."""
+    result = document(text)
+    for stage in result.get("report", {}).get("stages", []):
+        outcomes = stage["outcomes"]
+        stage["comparisons"] = len(outcomes)
+        if stage["passed"] and outcomes:
+            stage["outcomes"] = [max(outcomes, key=lambda o: o["error"] / o["tolerance"] if o["tolerance"] else 0)]
+    return result
+
+
+KINDS = {"catch2": catch2, "verify": verification, "sanitizer": sanitizer, "eval": evaluation, "json": document, "text": lambda text: {"output": text[-20000:]}}
 
 
 # ---- the table

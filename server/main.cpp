@@ -46,6 +46,7 @@ int bench_command(const Args& args) {
   table.add("model", options.model, "GGUF file; without it the embedded demo model");
   add_device_option(table, options.device);
   table.add("threads", options.threads, "CPU threads, 0 for one a core")->check(CLI::Range(0, 1024));
+  add_kv_dtype_option(table, options.kv_dtype);
   const auto list = [&](const std::string& name, std::vector<int>& target, const std::string& help) {
     // A list option keeps all its values; the environment then adds to nothing, so it is set on the command
     // line only.
@@ -69,12 +70,13 @@ int bench_command(const Args& args) {
 
 int inspect_command(const Args& args) {
   OptionTable table("inspect", "Show a model file's metadata, tensors, formats and memory plan.");
-  std::string model;
+  std::string model, kv_dtype = "auto";
   bool json = false;
   table.add("model", model, "GGUF file; without it the embedded demo model");
+  add_kv_dtype_option(table, kv_dtype);
   table.add_flag("json", json, "print JSON");
   if (!table.parse(args)) return EX_OK;
-  return run_inspect(open_model(model), json, std::cout);
+  return run_inspect(open_model(model), json, std::cout, kv_dtype_of(kv_dtype));
 }
 
 // The words of a command, or standard input when there are none.
@@ -124,6 +126,7 @@ int verify_command(const Args& args) {
   table.add("model", options.model, "GGUF file; without it the embedded demo model");
   add_device_option(table, options.device);
   table.add("threads", options.threads, "CPU threads, 0 for one a core")->check(CLI::Range(0, 1024));
+  add_kv_dtype_option(table, options.kv_dtype);
   table.add("prompt", options.prompt, "text to run; without it some in several languages, and code");
   table.add_flag("full", options.full, "check every weight of models above 2 GB, not only a sample");
   table.add_flag("json", options.json, "print JSON");

@@ -12,6 +12,7 @@
 #include "server/cli/bench_mixed.h"
 #include "server/cli/bench_report.h"
 #include "server/cli/bench_runner.h"
+#include "server/cli/options.h"
 #include "server/embedded_model.h"
 
 namespace qwend::cli {
@@ -111,7 +112,8 @@ int run_bench(const BenchOptions& options) {
                                               BenchRunner::Limits{.threads = options.threads,
                                                                   .max_tokens = batch_tokens,
                                                                   .max_seqs = streams,
-                                                                  .kv_blocks = kv_blocks(options)});
+                                                                  .kv_blocks = kv_blocks(options),
+                                                                  .kv_dtype = kv_dtype_of(options.kv_dtype)});
   runner->start(1, kFirstPrompt);
   runner->first_token(kFirstPrompt);
   const std::chrono::duration<double> cold = std::chrono::steady_clock::now() - start;
@@ -148,7 +150,8 @@ int run_bench(const BenchOptions& options) {
                       .context = options.ctx,
                       .repetitions = options.repetitions,
                       .batch_tokens = batch_tokens,
-                      .threads = options.threads});
+                      .threads = options.threads,
+                      .kv_dtype = kv_dtype_of(options.kv_dtype)});
     for (const int b : options.batch) {
       for (const int tokens : options.mixed) report.add(mixed.run(b, tokens));
     }

@@ -9,6 +9,7 @@ struct BenchOptions {
   std::string model;
   std::string device = "auto";
   int threads = 0;                 // of the CPU
+  std::string kv_dtype = "auto";   // auto, f16, f32
   std::vector<int> prompt{512};    // pp: tokens of one prompt, computed in steps of --ubatch
   std::vector<int> generate{128};  // tg: single-token steps of one stream
   std::vector<int> batch{1};       // streams decoded together

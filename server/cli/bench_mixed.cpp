@@ -95,6 +95,7 @@ MixedBench::MixedBench(const gguf::File& file, const Device& device, Cases cases
   settings.max_queue = streams + 1;
   settings.prefix_cache = false;
   settings.memory.max_seqs = streams + 1;
+  settings.memory.kv_dtype = cases_.kv_dtype;
   settings.memory.ctx = std::max(prompt + 1, context);
   settings.memory.kv_blocks = streams * (blocks_of(context) + 1) + blocks_of(prompt + 1) + 1;
   LoadedModel model = load_model(file, settings);

@@ -1,5 +1,6 @@
 // Prompts among decoding streams, by the whole engine: what one costs the other.
 #pragma once
+#include <optional>
 #include <vector>
 
 #include "engine/device.h"
@@ -23,8 +24,9 @@ class MixedBench {
   struct Cases {
     std::vector<int> streams, prompts;  // every number of streams with every prompt length
     int context = 0, repetitions = 1;
-    int batch_tokens = 0;  // of a step
-    int threads = 0;       // of the CPU; 0: one a core
+    int batch_tokens = 0;                  // of a step
+    int threads = 0;                       // of the CPU; 0: one a core
+    std::optional<KvDType> kv_dtype = {};  // none: default_kv_dtype()
   };
   // Throws LoadError, DeviceError.
   MixedBench(const gguf::File& file, const Device& device, Cases cases);

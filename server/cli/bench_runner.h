@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "engine/device.h"
@@ -29,6 +30,7 @@ class BenchRunner {
     int32_t max_tokens = 0;  // of a step
     int32_t max_seqs = 1;
     int32_t kv_blocks = 0;
+    std::optional<KvDType> kv_dtype = {};  // none: default_kv_dtype()
   };
   // Loads the model. Throws LoadError, DeviceError.
   BenchRunner(const gguf::File& file, const Device& device, const Limits& limits);

@@ -30,7 +30,8 @@ struct FormatTotal {
   uint64_t bytes = 0;
 };
 
-// What serving would take on the CPU or on a GPU, with the defaults of `qwend serve`; no device is asked.
+// What serving would take on the CPU or on a GPU, with the defaults of `qwend serve` but for --kv-dtype; no
+// device is asked.
 struct Memory {
   uint64_t weights = 0;
   uint64_t kv_per_token = 0;    // all layers, keys and values
@@ -75,29 +76,30 @@ void count_formats(Report& report) {
   }
 }
 
-Memory memory_of(const ModelConfig& config, uint64_t weight_bytes, bool quantised, bool gpu) {
+Memory memory_of(const ModelConfig& config, uint64_t weight_bytes, KvDType kv_dtype, bool gpu) {
   Memory memory;
   memory.weights = weight_bytes;
-  memory.kv_per_token = KvCacheSpec{config.num_layers, 0,
-                                    kBlockSize,        config.num_kv_heads,
-                                    config.head_dim,   default_kv_dtype(gpu, quantised)}
-                            .bytes_per_token();
+  memory.kv_per_token =
+      KvCacheSpec{config.num_layers, 0, kBlockSize, config.num_kv_heads, config.head_dim, kv_dtype}
+          .bytes_per_token();
   memory.kv_per_context = memory.kv_per_token * static_cast<uint64_t>(config.context_length);
   memory.step_tokens = default_batch_tokens(gpu);
   memory.workspace = predicted_workspace(config, memory.step_tokens, EngineConfig{}.max_logit_rows(), gpu);
   return memory;
 }
 
-Report inspect(const gguf::File& file) {
+Report inspect(const gguf::File& file, std::optional<KvDType> kv_dtype) {
   Report report{file, {}, {}, {}, {}, {}, {}, {}};
   count_formats(report);
   collect_problem(report, [&] { report.config = ModelConfig::from_metadata(file); });
   if (report.config) {
     for (std::string& problem : check_tensors(file, *report.config))
       report.problems.push_back(std::move(problem));
-    const bool quantised = has_quantised_weights(file);
-    report.cpu = memory_of(*report.config, report.total.bytes, quantised, false);
-    report.gpu = memory_of(*report.config, predicted_gpu_weights(file), quantised, true);
+    const auto cached = [&](bool gpu) {
+      return kv_dtype.value_or(default_kv_dtype(gpu, has_quantised_weights(file)));
+    };
+    report.cpu = memory_of(*report.config, report.total.bytes, cached(false), false);
+    report.gpu = memory_of(*report.config, predicted_gpu_weights(file), cached(true), true);
     report.gpu.half_copies = predicted_half_copies(file, *report.config);
   }
   collect_problem(report, [&] { Tokenizer{Vocabulary::from_gguf(file)}; });
@@ -282,8 +284,8 @@ Json to_json(const Report& report) {
 
 }  // namespace
 
-int run_inspect(const gguf::File& file, bool json, std::ostream& out) {
-  const Report report = inspect(file);
+int run_inspect(const gguf::File& file, bool json, std::ostream& out, std::optional<KvDType> kv_dtype) {
+  const Report report = inspect(file, kv_dtype);
   if (json) {
     out << to_json(report).dump(2, ' ', false, Json::error_handler_t::replace) << "\n";
   } else {
@@ -292,8 +294,9 @@ int run_inspect(const gguf::File& file, bool json, std::ostream& out) {
   return report.problems.empty() ? 0 : kExitBadModel;
 }
 
-int run_inspect(const std::string& model_path, bool json, std::ostream& out) {
-  return run_inspect(gguf::File::open(model_path), json, out);
+int run_inspect(const std::string& model_path, bool json, std::ostream& out,
+                std::optional<KvDType> kv_dtype) {
+  return run_inspect(gguf::File::open(model_path), json, out, kv_dtype);
 }
 
 }  // namespace qwend::cli

@@ -13,6 +13,18 @@ void add_device_option(OptionTable& table, std::string& device) {
       ->check(is_device);
 }
 
+void add_kv_dtype_option(OptionTable& table, std::string& kv_dtype) {
+  table
+      .add("kv-dtype", kv_dtype,
+           "format of keys and values: auto (f16, but f32 on the CPU for unquantised weights), f16 or f32 "
+           "(twice the memory)")
+      ->check(CLI::IsMember({"auto", "f16", "f32"}));
+}
+std::optional<KvDType> kv_dtype_of(const std::string& kv_dtype) {
+  if (kv_dtype == "auto") return {};
+  return kv_dtype == "f32" ? KvDType::F32 : KvDType::F16;
+}
+
 void add_model_options(OptionTable& table, ModelOptions& o) {
   table.add("model", o.model,
             "GGUF file (any shard of a split one); without it the embedded demo model runs");
@@ -36,11 +48,7 @@ void add_model_options(OptionTable& table, ModelOptions& o) {
       .add("gpu-memory-fraction", o.gpu_memory_fraction,
            "share of the GPU's memory that weights, workspace, keys and values may take together")
       ->check(CLI::Range(0.05, 1.0));
-  table
-      .add("kv-dtype", o.kv_dtype,
-           "format of keys and values: auto (f16, but f32 on the CPU for unquantised weights), f16 or f32 "
-           "(twice the memory)")
-      ->check(CLI::IsMember({"auto", "f16", "f32"}));
+  add_kv_dtype_option(table, o.kv_dtype);
   table.add_flag("no-prefix-cache", o.no_prefix_cache, "compute every prompt from its start");
 }
 
@@ -54,7 +62,7 @@ LoadSettings ModelOptions::load_settings() const {
   s.memory.kv_cache_bytes = static_cast<uint64_t>(kv_cache_gb * 1e9);
   s.memory.kv_blocks = kv_blocks;
   s.memory.gpu_memory_fraction = gpu_memory_fraction;
-  if (kv_dtype != "auto") s.memory.kv_dtype = kv_dtype == "f32" ? KvDType::F32 : KvDType::F16;
+  s.memory.kv_dtype = kv_dtype_of(kv_dtype);
   s.prefix_cache = !no_prefix_cache;
   return s;
 }

@@ -1,5 +1,6 @@
 // The settings of each command, with their defaults. options.cpp declares them once for all three sources.
 #pragma once
+#include <optional>
 #include <string>
 
 #include "engine/loader.h"
@@ -25,6 +26,9 @@ struct ModelOptions {
 void add_model_options(OptionTable& table, ModelOptions& options);
 // --device alone, for commands without the rest; its text is one that DeviceChoice::parse() knows.
 void add_device_option(OptionTable& table, std::string& device);
+// --kv-dtype alone. kv_dtype_of() its text: none for auto, which is default_kv_dtype().
+void add_kv_dtype_option(OptionTable& table, std::string& kv_dtype);
+std::optional<KvDType> kv_dtype_of(const std::string& kv_dtype);
 
 struct ServeOptions {
   ModelOptions model;

@@ -14,6 +14,7 @@
 #include "engine/memory_plan.h"
 #include "engine/text/tokenizer.h"
 #include "engine/verify/verify.h"
+#include "server/cli/options.h"
 #include "server/cli/table.h"
 #include "server/embedded_model.h"
 
@@ -196,8 +197,10 @@ int run_verify(const VerifyOptions& options, std::ostream& out) {
   settings.prompts = tokenise(options, file);
   const Device device = find_device(DeviceChoice::parse(options.device).value_or(DeviceChoice{}));
   const auto backend = make_backend(device, {verify::kMaxTokens, verify::kMaxTokens, options.threads});
-  settings.kv_dtype = default_kv_dtype(device.is_cuda(), has_quantised_weights(file));
-  settings.numerics = settings.kv_dtype == KvDType::F16 ? verify::Numerics::Half : verify::Numerics::Fast;
+  settings.kv_dtype =
+      kv_dtype_of(options.kv_dtype).value_or(default_kv_dtype(device.is_cuda(), has_quantised_weights(file)));
+  settings.numerics =
+      device.is_cuda() || settings.kv_dtype == KvDType::F16 ? verify::Numerics::Half : verify::Numerics::Fast;
   settings.threads = options.threads;
   settings.all_weights = options.full || file.total_bytes() <= kSampleAbove;
   std::optional<Progress> progress;  // of the current phase

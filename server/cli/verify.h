@@ -8,8 +8,9 @@
 namespace qwend::cli {
 
 struct VerifyOptions {
-  std::string model;            // empty: the embedded demo model
-  std::string device = "auto";  // auto, cpu, cuda, cuda:N
+  std::string model;              // empty: the embedded demo model
+  std::string device = "auto";    // auto, cpu, cuda, cuda:N
+  std::string kv_dtype = "auto";  // of the device's cache: auto, f16, f32
   int threads = 0;
   bool json = false;
   bool full = false;   // every row of every tensor, however large the model

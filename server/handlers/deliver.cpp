@@ -1,18 +1,13 @@
 #include "server/handlers/deliver.h"
 
-#include <algorithm>
-
 #include "server/handlers/handlers.h"
+#include "server/handlers/write_pace.h"
 
 namespace qwend {
 namespace {
 
 // How often the connection is looked at while there is nothing to write.
 constexpr std::chrono::milliseconds kPoll{100};
-// Among many, a stream writes at most once in this time for each two sequences that run, up to kMaxPace: all
-// together wake up some 2,000 times a second, however fast the model is. 64 streams of the demo model on two
-// cores: 26 us of system and client time a token instead of 49, and 0.7 context switches instead of 1.8.
-constexpr std::chrono::milliseconds kPacePerTwo{1}, kMaxPace{30};
 // The engine enforces deadlines itself; this much later it must be stuck.
 constexpr std::chrono::seconds kGrace{10};
 
@@ -36,7 +31,7 @@ class Delivery {
   // All output has been pushed; what is left in events_ goes out with the end.
   bool collect() {
     while (!outputs_.done()) {
-      if (!consume(outputs_.take(kPoll, pace()))) return false;
+      if (!consume(outputs_.take(kPoll, collect_until()))) return false;
       if (answer_.cancelled()) outputs_.cancel();
       if (outputs_.done()) break;
       if (!flush() || !keep_going()) return false;
@@ -76,12 +71,12 @@ class Delivery {
     return false;
   }
 
-  // How long to collect tokens before they are looked at. A whole answer needs the end only; a stream's first
-  // token, and all of a stream that has the model for itself, go out at once.
-  std::chrono::milliseconds pace() const {
-    if (!stream_) return kPoll;
-    if (!started_) return std::chrono::milliseconds(0);
-    return std::min(kMaxPace, app_.engine.stats().running / 2 * kPacePerTwo);
+  // Until when to collect tokens before they are looked at. A whole answer needs the end only; a stream's
+  // first token goes out at once.
+  Clock::time_point collect_until() const {
+    const auto now = Clock::now();
+    if (!stream_) return now + kPoll;
+    return started_ ? next_write(now, app_.engine.stats().running) : now;
   }
 
   // Writes what is due. The 200 is sent with the first event, so that failures before it have a status of

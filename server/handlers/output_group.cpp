@@ -51,19 +51,22 @@ void OutputGroup::cancel() {
 }
 
 std::vector<OutputGroup::Item> OutputGroup::take(std::chrono::milliseconds timeout,
-                                                 std::chrono::milliseconds pace) {
+                                                 Clock::time_point collect_until) {
   constexpr std::chrono::milliseconds kNoWait{0};
   std::vector<Item> items;
   if (members_.size() == 1) {
-    collect(0, timeout, pace, items);
+    collect(0, timeout, collect_until, items);
     return items;
   }
   const auto end = Clock::now() + timeout;
-  if (pace > kNoWait && !done()) collect(first_open(), std::min(pace, timeout), pace, items);
+  if (const auto begin = Clock::now(); collect_until > begin && !done()) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(collect_until - begin);
+    collect(first_open(), std::min(left, timeout), collect_until, items);
+  }
   while (!done()) {
-    for (size_t i = 0; i < members_.size(); ++i) collect(i, kNoWait, kNoWait, items);
+    for (size_t i = 0; i < members_.size(); ++i) collect(i, kNoWait, {}, items);
     if (!items.empty() || done() || Clock::now() >= end) break;
-    collect(first_open(), std::min(kSlice, timeout), kNoWait, items);
+    collect(first_open(), std::min(kSlice, timeout), {}, items);
   }
   return items;
 }
@@ -72,11 +75,11 @@ size_t OutputGroup::first_open() const {
   return static_cast<size_t>(std::ranges::find(members_, false, &Member::done) - members_.begin());
 }
 
-void OutputGroup::collect(size_t prompt, std::chrono::milliseconds timeout, std::chrono::milliseconds pace,
+void OutputGroup::collect(size_t prompt, std::chrono::milliseconds timeout, Clock::time_point collect_until,
                           std::vector<Item>& items) {
   Member& member = members_[prompt];
   if (member.done) return;
-  for (OutputDelta& delta : member.stream->take_all(timeout, pace)) {
+  for (OutputDelta& delta : member.stream->take_all(timeout, collect_until)) {
     record(member, delta);
     const int32_t choice = static_cast<int32_t>(prompt) * n_ + delta.index;
     items.push_back({choice, std::move(delta)});

@@ -29,9 +29,9 @@ class OutputGroup {
     int32_t choice = 0;
     OutputDelta delta;
   };
-  // What has come, in order within each choice; waits up to `timeout` for something. For the first `pace` of
-  // that time it collects: only the end of a prompt's output returns sooner.
-  std::vector<Item> take(std::chrono::milliseconds timeout, std::chrono::milliseconds pace = {});
+  // What has come, in order within each choice; waits up to `timeout` for something. Before `collect_until`
+  // only the end of a prompt's output returns, or the timeout.
+  std::vector<Item> take(std::chrono::milliseconds timeout, Clock::time_point collect_until = {});
   bool done() const { return open_ == 0; }
   const Totals& totals() const { return totals_; }  // complete once done
   void cancel();
@@ -43,7 +43,7 @@ class OutputGroup {
     std::vector<Clock::time_point> last_token;  // of each of the n sequences; epoch: none yet
   };
   OutputGroup(Engine& engine, Metrics& metrics, int32_t n) : engine_(engine), metrics_(metrics), n_(n) {}
-  void collect(size_t prompt, std::chrono::milliseconds timeout, std::chrono::milliseconds pace,
+  void collect(size_t prompt, std::chrono::milliseconds timeout, Clock::time_point collect_until,
                std::vector<Item>& items);
   size_t first_open() const;  // precondition: not done()
   void record(Member& member, const OutputDelta& delta);

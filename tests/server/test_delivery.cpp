@@ -167,6 +167,28 @@ TEST_CASE("a lone stream is written token by token, streams in company in batche
   }
 }
 
+TEST_CASE("the first token of a stream among many waits for no other", "[server][delivery]") {
+  EngineConfig config = ApiFixture::small_config();
+  config.max_seqs = 64;
+  config.num_kv_blocks = 4096;
+  ApiFixture api(kQwen25Template, config);
+  api.say(kLong);
+  slow_down(api, 1);
+  std::thread company([&] { api.complete({{"prompt", "a"}, {"n", 60}, {"max_tokens", 300}}); });
+  while (api.engine->stats().running < 60) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  int num_alone = 0;
+  constexpr int kStreams = 5;
+  for (int i = 0; i < kStreams; ++i) {
+    const FakeResponder response = api.chat(with(user("Hi"), {{"stream", true}, {"max_tokens", 24}}));
+    CHECK(response.done());
+    CHECK(response.writes < 12);  // of 24 tokens: it did run among many
+    const std::string& first = response.first_write;
+    num_alone += first.find("\"content\":") == first.rfind("\"content\":");
+  }
+  CHECK(num_alone > kStreams / 2);  // a busy machine may leave a reader behind
+  company.join();
+}
+
 TEST_CASE("a failing write cancels the request", "[server][delivery]") {
   ApiFixture api;
   api.say(kLong);

@@ -57,6 +57,11 @@ TEST_CASE("inspect: a sound model", "[unit][inspect]") {
   }
   CHECK(gpu["half_copies"] == 2 * elements);
   CHECK(cpu["half_copies"] == 0);
+
+  std::ostringstream precise;
+  CHECK(cli::run_inspect(reference_model().string(), true, precise, KvDType::F32) == 0);
+  for (const char* device : {"cpu", "gpu"})
+    CHECK(nlohmann::json::parse(precise.str())["memory"][device]["kv_per_token"] == 4 * 2 * rows);
 }
 
 TEST_CASE("inspect: every problem is listed", "[unit][inspect]") {
