@@ -54,7 +54,7 @@ pack=build/gpu/pack.tar.gz
 if [ -z "$build" ] && [ -f $pack ]; then
   tar -C build/gpu -xzf $pack || exit 70
   build=build/gpu
-  export QWEND_REFERENCE_DATA=${QWEND_REFERENCE_DATA:-$PWD/build/gpu/data}
+  export QWEND_REFERENCE_DATA=${QWEND_REFERENCE_DATA:-$PWD/build/gpu/data} QWEND_SOURCE_DIR=$PWD
 elif [ -z "$build" ]; then
   . scripts/common.sh
   install_packages "${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}"

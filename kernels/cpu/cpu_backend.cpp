@@ -2,23 +2,24 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <exception>
 #include <utility>
 
 #include "kernels/check.h"
+#include "kernels/cpu/handles.h"
+#include "kernels/cpu/kv_cache.h"
 #include "kernels/cpu/vector_ops.h"
 #include "kernels/quant/formats.h"
 
 namespace qwend::cpu {
 
 namespace {
-const PackedMatrix& packed(const DeviceMatrix& m) { return static_cast<const CpuMatrix&>(m).packed; }
-const float* values(const DeviceVector& v) { return static_cast<const CpuVector&>(v).values.data(); }
-CpuActivation& activation(DeviceActivation& a) { return static_cast<CpuActivation&>(a); }
-const CpuActivation& activation(const DeviceActivation& a) { return static_cast<const CpuActivation&>(a); }
-
-constexpr int64_t kRowGrain = 4;  // rows a thread takes at once in work that is about a microsecond a row
+// Steps that are split: the least tokens a thread, so that it is products and not weights that take its time;
+// the most of a step; the most bytes of weights, all of which every thread reads from the shared cache.
+constexpr int32_t kLeastLaneTokens = 24, kMostSplitTokens = 256;
+constexpr size_t kMostSplitWeights = size_t{16} << 20;
+// Keys whose attention costs as much as the products of a token, in a model of such a size.
+constexpr int64_t kKeysOfToken = 500;
 }  // namespace
 
 CpuBackend::CpuBackend(int32_t max_tokens, int32_t max_logit_rows, int32_t threads, CpuProducts products)
@@ -26,7 +27,7 @@ CpuBackend::CpuBackend(int32_t max_tokens, int32_t max_logit_rows, int32_t threa
       max_logit_rows_(max_logit_rows),
       products_(products),
       pool_(threads),
-      matmul_(pool_) {
+      whole_(pool_, max_tokens) {
   CHECK(max_tokens > 0 && max_logit_rows > 0);
   samplers_.resize(static_cast<size_t>(pool_.size()));
 }
@@ -38,7 +39,12 @@ std::string CpuBackend::device_name() const {
 // ---- start-up
 
 Matrix CpuBackend::upload(std::span<const HostMatrix> parts) {
-  if (products_ == CpuProducts::Fast) return std::make_unique<CpuMatrix>(PackedMatrix::pack(parts, pool_));
+  const auto pack = [&](std::span<const HostMatrix> from) {
+    auto matrix = std::make_unique<CpuMatrix>(PackedMatrix::pack(from, pool_));
+    weight_bytes_ += matrix->bytes();
+    return matrix;
+  };
+  if (products_ == CpuProducts::Fast) return pack(parts);
   std::vector<HostMatrix> expanded(parts.begin(), parts.end());
   std::vector<FloatBuffer> values(parts.size());
   for (size_t i = 0; i < parts.size(); ++i) {
@@ -48,7 +54,7 @@ Matrix CpuBackend::upload(std::span<const HostMatrix> parts) {
     expanded[i].data = reinterpret_cast<const std::byte*>(values[i].data());
     expanded[i].dtype = DType::F32;
   }
-  return std::make_unique<CpuMatrix>(PackedMatrix::pack(expanded, pool_));
+  return pack(expanded);
 }
 
 Matrix CpuBackend::upload_embedding(const HostMatrix& table, bool) {
@@ -68,7 +74,7 @@ void CpuBackend::copy_blocks(DeviceKvCache& kv, std::span<const BlockCopy> copie
 }
 
 // Nothing is recorded: a call costs next to nothing here.
-bool CpuBackend::begin_step(const StepInput& input, uint64_t /*program*/) {
+bool CpuBackend::begin_step(const StepInput& input, uint64_t program) {
   const size_t tokens = input.tokens.size(), seqs = input.context_lens.size();
   CHECK(tokens > 0 && tokens <= static_cast<size_t>(max_tokens_));
   CHECK(input.positions.size() == tokens && input.slot_mapping.size() == tokens);
@@ -85,173 +91,116 @@ bool CpuBackend::begin_step(const StepInput& input, uint64_t /*program*/) {
     CHECK(input.positions[end - 1] - input.positions[begin] == static_cast<int32_t>(end - begin) - 1);
   }
   input_ = input;
-  angles_of_ = nullptr;
-  plan_.clear();
+  whole_.begin(input_, 0, input_.num_seqs());
+  ops_.clear();
+  split_ = program != 0 && split();  // without a program ops may be followed by inspection
   return false;
 }
 
+// Deals the sequences out to the lanes, in order and at nearly equal cost, or returns false.
+bool CpuBackend::split() {
+  const int32_t num_lanes = pool_.size(), num_tokens = input_.num_tokens();
+  if (num_lanes == 1 || weight_bytes_ > kMostSplitWeights) return false;
+  if (num_tokens < num_lanes * kLeastLaneTokens || num_tokens > kMostSplitTokens) return false;
+  const auto cost = [&](int32_t s) {
+    const auto i = static_cast<size_t>(s);
+    return (input_.cu_seqlens[i + 1] - input_.cu_seqlens[i]) * (kKeysOfToken + input_.context_lens[i]);
+  };
+  int64_t total = 0;
+  for (int32_t s = 0; s < input_.num_seqs(); ++s) total += cost(s);
+  while (lanes_.size() < static_cast<size_t>(num_lanes)) {
+    lanes_.push_back(std::make_unique<Lane>(std::min(max_tokens_, kMostSplitTokens)));
+  }
+  int64_t dealt = 0;
+  for (int32_t lane = 0, s = 0; lane < num_lanes; ++lane) {
+    const int32_t first = s;
+    const int64_t before = dealt, goal = total * (lane + 1) / num_lanes;
+    while (s < input_.num_seqs() && dealt + cost(s) / 2 < goal) dealt += cost(s++);
+    if (s == first || (dealt - before) * num_lanes * 4 > total * 5) return false;
+    lanes_[static_cast<size_t>(lane)]->part.begin(input_, first, s);
+  }
+  return dealt == total;
+}
+
+template <class Op>
+void CpuBackend::compute(Op op) {
+  if (split_)
+    ops_.push_back(op);
+  else
+    op(whole_);
+}
+
+template <class Item>
+void CpuBackend::run_items(size_t count, Item item) {
+  std::vector<std::exception_ptr> failures(static_cast<size_t>(pool_.size()));
+  std::atomic<size_t> next{0};
+  const auto work = [&](int worker) {
+    try {
+      for (size_t i = next++; i < count; i = next++) item(static_cast<size_t>(worker), i);
+    } catch (...) {
+      failures[static_cast<size_t>(worker)] = std::current_exception();
+    }
+  };
+  if (count == 1)
+    work(0);
+  else if (count > 0)
+    pool_.run(work);
+  for (const std::exception_ptr& failure : failures) {
+    if (failure != nullptr) std::rethrow_exception(failure);
+  }
+}
+
 void CpuBackend::embed(const DeviceMatrix& table, DeviceActivation& x) {
-  pool_.parallel_for(tokens(), kRowGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
-      packed(table).dequantize_row(input_.tokens[static_cast<size_t>(t)], activation(x).row(t));
-    }
-  });
-}
-
-// All rows of x, normalised on their way into a product.
-InputRows CpuBackend::normed_rows(const DeviceActivation& x, const DeviceVector& norm, float eps) const {
-  return {activation(x).row(0), x.width(), input_.num_tokens(), nullptr, values(norm), eps};
-}
-
-// The same once for several products, in normed_.
-void CpuBackend::normalise(const DeviceVector& norm, float eps, const CpuActivation& x) {
-  normed_.reserve(int64_t{max_tokens_} * x.width());
-  pool_.parallel_for(tokens(), kRowGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
-      vector_ops().rms_norm(x.row(t), values(norm), eps, x.width(), normed_.data() + t * x.width());
-    }
-  });
+  compute([&](StepPart& part) { part.embed(table, x); });
 }
 
 void CpuBackend::attn_input(const AttnInput& op, const DeviceActivation& x, DeviceKvCache& kv,
                             DeviceActivation& q) {
-  if (angles_of_ != &op.rope) {
-    angles_.prepare(op.rope, input_.positions, pool_);
-    angles_of_ = &op.rope;
-  }
-  const int64_t width = packed(op.qkv).rows();
-  qkv_.reserve(max_tokens_ * width);
-  matmul_.run(packed(op.qkv), normed_rows(x, op.norm, op.eps), {qkv_.data(), width}, Epilogue::Store);
-  pool_.parallel_for(tokens(), kRowGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
-      finish_qkv(op, static_cast<int32_t>(t), static_cast<CpuKvCache&>(kv), activation(q).row(t));
-    }
-  });
-}
-
-// Bias, QK-norm and rotation of token t; its keys and values go to the cache, its queries to q.
-void CpuBackend::finish_qkv(const AttnInput& op, int32_t t, CpuKvCache& kv, float* q) {
-  const VectorOps& ops = vector_ops();
-  const auto& [heads, kv_heads, head_dim, norm_eps] = op.shape;
-  const int64_t width = packed(op.qkv).rows();
-  float* row = qkv_.data() + t * width;
-  if (op.bias != nullptr) ops.add(values(*op.bias), width, row);
-  for (int32_t head = 0; head < heads + kv_heads; ++head) {
-    float* x = row + int64_t{head} * head_dim;
-    const DeviceVector* norm = head < heads ? op.q_norm : op.k_norm;
-    if (norm != nullptr) ops.rms_norm(x, values(*norm), norm_eps, head_dim, x);
-    angles_.rotate(t, x);
-  }
-  std::copy_n(row, int64_t{heads} * head_dim, q);
-  const float* keys = row + int64_t{heads} * head_dim;
-  const float* vals = keys + int64_t{kv_heads} * head_dim;
-  for (int32_t head = 0; head < kv_heads; ++head) {
-    kv.write(op.layer, head, input_.slot_mapping[static_cast<size_t>(t)], keys + head * head_dim,
-             vals + head * head_dim);
-  }
+  compute([op, &x, &kv, &q](StepPart& part) { part.attn_input(op, x, kv, q); });
 }
 
 void CpuBackend::attention(const AttentionShape& shape, int32_t layer, const DeviceActivation& q,
                            const DeviceKvCache& kv, DeviceActivation& out) {
-  if (!plan_.built()) plan_.build(input_, shape);
-  plan_.run(input_, layer, activation(q).row(0), static_cast<const CpuKvCache&>(kv), activation(out).row(0),
-            pool_);
+  compute([shape, layer, &q, &kv, &out](StepPart& part) { part.attention(shape, layer, q, kv, out); });
 }
 
 void CpuBackend::linear_residual(const DeviceMatrix& w, const DeviceActivation& in, DeviceActivation& x) {
-  matmul_.run(packed(w), {activation(in).row(0), in.width(), input_.num_tokens()},
-              {activation(x).row(0), x.width()}, Epilogue::Add);
+  compute([&](StepPart& part) { part.linear_residual(w, in, x); });
 }
 
 void CpuBackend::ffn_gate_up(const DeviceVector& norm, float eps, const DeviceMatrix& gate_up,
                              const DeviceActivation& x, DeviceActivation& h) {
-  matmul_.run(packed(gate_up), normed_rows(x, norm, eps), {activation(h).row(0), h.width()},
-              Epilogue::SwiGlu);
+  compute([&, eps](StepPart& part) { part.ffn_gate_up(norm, eps, gate_up, x, h); });
 }
 
 void CpuBackend::moe_ffn(const MoeFfn& op, DeviceActivation& x) {
-  CpuActivation& residual = activation(x);
-  const MoeShape& shape = op.shape;
-  const auto used = static_cast<size_t>(shape.num_used), experts = static_cast<size_t>(shape.num_experts);
-  normalise(op.norm, op.eps, residual);
-  router_.reserve(int64_t{max_tokens_} * shape.num_experts);
-  matmul_.run(packed(op.router), {normed_.data(), x.width(), input_.num_tokens()},
-              {router_.data(), shape.num_experts}, Epilogue::Store);
-  choices_.resize(static_cast<size_t>(tokens()) * used);
-  pool_.parallel_for(tokens(), kRowGrain, [&](int64_t begin, int64_t end) {
-    for (auto t = static_cast<size_t>(begin); t < static_cast<size_t>(end); ++t) {
-      choose_experts({router_.data() + t * experts, experts}, shape, {&choices_[t * used], used});
-    }
-  });
-  batches_.build(choices_, shape.num_used, shape.num_experts);
-
-  // Experts in ascending order, so each token adds up its experts in an order of its own.
-  expert_.reserve(int64_t{max_tokens_} * shape.expert_ffn);
-  for (int32_t e = 0; e < shape.num_experts; ++e) {
-    const std::span<const int32_t> rows = batches_.tokens(e);
-    if (rows.empty()) continue;
-    const auto count = static_cast<int32_t>(rows.size());
-    matmul_.run(packed(op.gate_up), {normed_.data(), x.width(), count, rows.data()},
-                {expert_.data(), shape.expert_ffn}, Epilogue::SwiGlu, e);
-    matmul_.run(packed(op.down), {expert_.data(), shape.expert_ffn, count},
-                {residual.row(0), x.width(), rows.data()}, Epilogue::AddScaled, e,
-                batches_.weights(e).data());
-  }
-  if (op.shared_gate_up != nullptr) add_shared_expert(op, residual);
-}
-
-void CpuBackend::add_shared_expert(const MoeFfn& op, CpuActivation& x) {
-  const int64_t width = packed(*op.shared_down).cols();
-  expert_.reserve(max_tokens_ * width);
-  shared_weight_.assign(static_cast<size_t>(tokens()), 1.0f);
-  if (op.shared_gate != nullptr) {
-    for (size_t t = 0; t < shared_weight_.size(); ++t) {
-      const float gate = vector_ops().dot(normed_.data() + static_cast<int64_t>(t) * x.width(),
-                                          values(*op.shared_gate), x.width());
-      shared_weight_[t] = 1.0f / (1.0f + std::exp(-gate));
-    }
-  }
-  matmul_.run(packed(*op.shared_gate_up), {normed_.data(), x.width(), input_.num_tokens()},
-              {expert_.data(), width}, Epilogue::SwiGlu);
-  matmul_.run(packed(*op.shared_down), {expert_.data(), width, input_.num_tokens()}, {x.row(0), x.width()},
-              Epilogue::AddScaled, 0, shared_weight_.data());
+  compute([op, &x](StepPart& part) { part.moe_ffn(op, x); });
 }
 
 void CpuBackend::logits(const DeviceVector& norm, float eps, const DeviceMatrix& output,
                         const DeviceActivation& x) {
-  if (input_.logit_rows.empty()) return;
-  vocab_ = packed(output).rows();
-  logits_.reserve(max_logit_rows_ * vocab_);
-  InputRows rows = normed_rows(x, norm, eps);
-  rows.count = static_cast<int32_t>(input_.logit_rows.size());
-  rows.index = input_.logit_rows.data();
-  matmul_.run(packed(output), rows, {logits_.data(), vocab_}, Epilogue::Store);
+  if (!input_.logit_rows.empty()) {
+    vocab_ = output.rows();
+    logits_.reserve(max_logit_rows_ * vocab_);
+  }
+  compute([&, eps](StepPart& part) { part.logits(norm, eps, output, x, logits_.data()); });
+  if (!split_) return;
+  run_items(lanes_.size(), [&](size_t /*worker*/, size_t lane) {
+    for (const auto& op : ops_) op(lanes_[lane]->part);
+  });
+  ops_.clear();
+  split_ = false;
 }
 
 void CpuBackend::launch_sample(std::span<const SamplingRow> rows) {
   CHECK(rows.size() <= input_.logit_rows.size());
   sampled_.assign(rows.size(), {});
-  std::vector<std::exception_ptr> failures(samplers_.size());
-  std::atomic<size_t> next{0};
-  const auto work = [&](int worker) {
-    try {
-      auto& sampler = samplers_[static_cast<size_t>(worker)];
-      for (size_t i = next++; i < rows.size(); i = next++) {
-        if (sampler == nullptr) sampler = std::make_unique<Sampler>(vocab_);
-        sampled_[i] = sampler->sample(
-            {logits_.data() + static_cast<int64_t>(i) * vocab_, static_cast<size_t>(vocab_)}, rows[i]);
-      }
-    } catch (...) {
-      failures[static_cast<size_t>(worker)] = std::current_exception();
-    }
-  };
-  if (rows.size() == 1)
-    work(0);
-  else if (!rows.empty())
-    pool_.run(work);
-  for (const std::exception_ptr& failure : failures) {
-    if (failure != nullptr) std::rethrow_exception(failure);
-  }
+  run_items(rows.size(), [&](size_t worker, size_t i) {
+    auto& sampler = samplers_[worker];
+    if (sampler == nullptr) sampler = std::make_unique<Sampler>(vocab_);
+    sampled_[i] = sampler->sample(
+        {logits_.data() + static_cast<int64_t>(i) * vocab_, static_cast<size_t>(vocab_)}, rows[i]);
+  });
 }
 
 std::vector<SampledToken> CpuBackend::collect() { return std::exchange(sampled_, {}); }

@@ -1,49 +1,25 @@
 // The CPU backend: kernels/backend.h by the kernels of this folder. This class only dispatches.
 #pragma once
+#include <exception>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "kernels/backend.h"
-#include "kernels/cpu/attention_plan.h"
 #include "kernels/cpu/buffer.h"
-#include "kernels/cpu/kv_cache.h"
-#include "kernels/cpu/matmul.h"
-#include "kernels/cpu/moe.h"
-#include "kernels/cpu/rope.h"
 #include "kernels/cpu/sampler.h"
+#include "kernels/cpu/step_part.h"
 #include "kernels/cpu/thread_pool.h"
 
 namespace qwend::cpu {
 
-struct CpuMatrix : DeviceMatrix {
-  explicit CpuMatrix(PackedMatrix m) : packed(std::move(m)) {}
-  int64_t rows() const override { return packed.rows(); }
-  int64_t cols() const override { return packed.cols(); }
-  int64_t experts() const override { return packed.experts(); }
-  size_t bytes() const override { return packed.bytes(); }
-  PackedMatrix packed;
-};
-
-struct CpuVector : DeviceVector {
-  explicit CpuVector(std::span<const float> v) : values(v.begin(), v.end()) {}
-  int64_t size() const override { return static_cast<int64_t>(values.size()); }
-  std::vector<float> values;
-};
-
-struct CpuActivation : DeviceActivation {
-  CpuActivation(int64_t max_tokens, int64_t row_width) : buffer(max_tokens * row_width), width_(row_width) {}
-  int64_t width() const override { return width_; }
-  float* row(int64_t t) { return buffer.data() + t * width_; }
-  const float* row(int64_t t) const { return buffer.data() + t * width_; }
-  FloatBuffer buffer;
-
- private:
-  int64_t width_;
-};
-
-// Synchronous: every call has done its work when it returns. Sums run in an order fixed by the shapes of the
-// model, so a token's results are the same bits whatever else is in the step, on any number of threads.
+// Synchronous: every call has done its work when it returns; but a step that is split does it all in
+// logits(). Sums run in an order fixed by the shapes of the model, so a token's results are the same bits
+// whatever else is in the step, on any number of threads.
+//
+// Split: where many sequences go through a small model each thread takes some of them through all layers, so
+// that threads wait for each other once a step instead of ten times a layer.
 class CpuBackend final : public Backend {
  public:
   CpuBackend(int32_t max_tokens, int32_t max_logit_rows, int32_t threads, CpuProducts products);
@@ -81,27 +57,29 @@ class CpuBackend final : public Backend {
   void write_kv(DeviceKvCache& kv, const KvPlace& at, const KvRow& row) override;
 
  private:
-  // normed_ [rows, D] = RMSNorm of the given rows of x (all of the step's, or those of `index`)
-  InputRows normed_rows(const DeviceActivation& x, const DeviceVector& norm, float eps) const;
-  void normalise(const DeviceVector& norm, float eps, const CpuActivation& x);
-  void finish_qkv(const AttnInput& op, int32_t t, CpuKvCache& kv, float* q);
-  void add_shared_expert(const MoeFfn& op, CpuActivation& x);
-  int64_t tokens() const { return input_.num_tokens(); }
+  // One thread's share of a step that is split.
+  struct Lane {
+    explicit Lane(int32_t max_tokens) : part(pool, max_tokens) {}
+    ThreadPool pool{1};
+    StepPart part;
+  };
+  bool split();
+  template <class Op>
+  void compute(Op op);  // op(part), now or in logits()
+  // item(worker, i) for 0 .. count - 1 on the workers as they come; throws what an item has thrown.
+  template <class Item>
+  void run_items(size_t count, Item item);
 
   const int32_t max_tokens_, max_logit_rows_;
   const CpuProducts products_;
   ThreadPool pool_;
-  Matmul matmul_;
   StepInput input_;
-  // Kept from step to step; grown in the first steps, to what max_tokens needs at most.
-  RopeAngles angles_;
-  const RopeTable* angles_of_ = nullptr;  // the table of angles_ in this step
-  AttentionPlan plan_;
-  FloatBuffer normed_, qkv_, router_, expert_;
-  std::vector<ExpertChoice> choices_;
-  ExpertBatches batches_;
-  std::vector<float> shared_weight_;  // [T]
-  FloatBuffer logits_;                // [L, V]
+  StepPart whole_;                                   // the step, where it isn't split
+  std::vector<std::unique_ptr<Lane>> lanes_;         // one a worker, from the first step that is split
+  bool split_ = false;                               // this step
+  std::vector<std::function<void(StepPart&)>> ops_;  // of a step that is split, until logits()
+  size_t weight_bytes_ = 0;
+  FloatBuffer logits_;  // [L, V]
   int64_t vocab_ = 0;
   std::vector<std::unique_ptr<Sampler>> samplers_;  // one a worker
   std::vector<SampledToken> sampled_;               // by launch_sample(), until collect()

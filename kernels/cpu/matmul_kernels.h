@@ -57,7 +57,6 @@ struct BlockKernels {
   Product one = nullptr;  // one token, unpacking in registers
   // Rewrites a piece of a panel as bytes and FP32 scales, for use with many tokens; null if it is so already.
   void (*expand)(const std::byte* panel, int64_t cols, std::byte* expanded) = nullptr;
-  int64_t expanded_unit_bytes = 0;  // for 32 columns
   // [n]: for n tokens on the expanded panel. x: [unit][n].
   Product many[kMaxBlockTokens + 1] = {};
 };

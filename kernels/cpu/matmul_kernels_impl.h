@@ -9,112 +9,16 @@
 // zero_point(negative_sum): what to add to the sums for the codes' zero point; high_zero_point: the same in
 // units of 128. One of them is 0.
 #pragma once
+#include "kernels/cpu/activation_kernels_impl.h"
 #include "kernels/cpu/matmul_kernels.h"
+#include "kernels/cpu/unpack_kernels_impl.h"
 
 namespace qwend::cpu {
 namespace {
 
-using Int = Simd::Int;
-using Float = Simd::Float;
-using quant::SubScales;
-
-constexpr int kWidth = Simd::kWidth;
-constexpr int kLaneGroups = 2;                   // vectors of rows computed together
-constexpr int kPassRows = kLaneGroups * kWidth;  // rows of one pass over the panel
-constexpr int kPasses = kPanelRows / kPassRows;
 // How far ahead packed weights are fetched: further with many tokens, of which the first group alone waits
 // for them (64 tokens: 2% of a step); not as far with one, for which what lies past a worker's piece is lost.
 constexpr int prefetch_bytes(int tokens) { return tokens == 1 ? 2048 : 4096; }
-
-#define QWEND_INLINE inline __attribute__((always_inline))
-#define QWEND_LAMBDA __attribute__((always_inline))
-
-// ---- codes
-
-// Bits of step `kStep` of a component of kBits, moved to bit kTo of each byte. planes: this pass's lanes.
-template <int kBits, int kStep, int kTo>
-QWEND_INLINE Int component(const std::byte* planes) {
-  constexpr int kFrom = kBits * (kStep / kBits);
-  const Int word = Simd::load(planes + kStep % kBits * kPlane);
-  if constexpr (kBits == 8) {
-    return word;
-  } else {
-    constexpr uint32_t kMask = ((1u << kBits) - 1) * 0x01010101u << kTo;
-    if constexpr (kFrom >= kTo) {
-      return Simd::bit_and(Simd::template shift_right<kFrom - kTo>(word),
-                           Simd::set1(static_cast<int32_t>(kMask)));
-    } else {
-      return Simd::bit_and(Simd::template shift_left<kTo - kFrom>(word),
-                           Simd::set1(static_cast<int32_t>(kMask)));
-    }
-  }
-}
-
-// The byte-sized codes of step kStep for kWidth rows.
-template <class F, int kStep>
-QWEND_INLINE Int step_codes(const std::byte* unit) {
-  using L = CodeLayout<F>;
-  Int codes = component<L::kLowBits, kStep, 0>(unit);
-  if constexpr (L::kHighBits > 0) {
-    codes = Simd::bit_or(codes, component<L::kHighBits, kStep, L::kLowBits>(unit + L::kLowBits * kPlane));
-  }
-  if constexpr (requires { F::kCodebook; }) codes = Simd::codebook(codes);
-  return codes;
-}
-
-// ---- scales
-
-// Integer sub-scale `value` of kWidth rows.
-template <class F>
-QWEND_INLINE Int sub_scale(const std::byte* planes, int value) {
-  using L = SubScaleLayout<F>;
-  if constexpr (F::kSubScales == SubScales::I8) {
-    return Simd::load_int8(planes + value * kPanelRows);
-  } else if constexpr (F::kSubScales == SubScales::U4) {
-    const Int both = Simd::load_uint8(planes + value % L::kGroups * kPanelRows);
-    return value < L::kGroups ? Simd::bit_and(both, Simd::set1(15)) : Simd::template shift_right<4>(both);
-  } else {
-    constexpr int kHalf = L::kNibblePlanes, kQuarter = L::kPairPlanes;
-    const Int nibbles = Simd::load_uint8(planes + value % kHalf * kPanelRows);
-    const Int pairs = Simd::load_uint8(planes + (kHalf + value % kQuarter) * kPanelRows);
-    const Int low =
-        value < kHalf ? Simd::bit_and(nibbles, Simd::set1(15)) : Simd::template shift_right<4>(nibbles);
-    const Int high = Simd::bit_and(Simd::shift_right_by(pairs, 2 * (value / kQuarter)), Simd::set1(3));
-    const Int six = Simd::bit_or(low, Simd::template shift_left<4>(high));
-    return F::kSubScales == SubScales::U6Minus32 ? Simd::sub(six, Simd::set1(32)) : six;
-  }
-}
-
-// FP32 scales (and minima) of a chunk's groups for the rows of a pass.
-template <class F>
-struct ChunkScales {
-  static constexpr int kGroups = F::kBlock / F::kGroup;
-  Float scale[kGroups][kLaneGroups];
-  Float minimum[F::kHasMin ? kGroups : 1][kLaneGroups];
-
-  // chunk: at the pass's first row, in units of rows: `row` is that row.
-  QWEND_INLINE void load(const std::byte* chunk, int row) {
-    using L = ChunkLayout<F>;
-    for (int r = 0; r < kLaneGroups; ++r, row += kWidth) {
-      const Float d = Simd::load_half(chunk + L::kD + 2 * row);
-      Float dmin = d;
-      if constexpr (F::kHasMin) dmin = Simd::load_half(chunk + L::kDmin + 2 * row);
-      if constexpr (F::kSubScales == SubScales::None) {
-        scale[0][r] = d;
-        if constexpr (F::kHasMin) minimum[0][r] = dmin;
-      } else {
-        const std::byte* planes = chunk + L::kSubScales + row;
-#pragma GCC unroll 16
-        for (int g = 0; g < kGroups; ++g) {
-          scale[g][r] = Simd::mul(d, Simd::to_float(sub_scale<F>(planes, g)));
-          if constexpr (F::kHasMin) {
-            minimum[g][r] = Simd::mul(dmin, Simd::to_float(sub_scale<F>(planes, kGroups + g)));
-          }
-        }
-      }
-    }
-  }
-};
 
 // ---- one unit of 32 columns
 
@@ -400,73 +304,6 @@ void product_float(const std::byte* panel, int64_t cols, const float* x, const S
   }
 }
 
-// ---- activations
-
-// Rounds to nearest, ties to even. Integer reductions throughout, so that the compiler can use
-// vectors without changing any result.
-void quantize(const float* x, int64_t cols, ActivationUnit* out, int64_t out_stride) {
-  for (int64_t c = 0; c < cols; c += kUnit, x += kUnit, out += out_stride) {
-    int32_t max_bits = 0;  // magnitudes of floats compare like their bits
-    for (int i = 0; i < kUnit; ++i) {
-      const int32_t bits = __builtin_bit_cast(int32_t, x[i]) & 0x7fffffff;
-      max_bits = bits > max_bits ? bits : max_bits;
-    }
-    using Scale = UnitScale;
-    const int32_t largest = (max_bits >> 23) <= Scale::kMost ? (max_bits + Scale::kCarry) >> 23 : 255;
-    const bool usable = largest <= Scale::kMost;
-    const int32_t biased = !usable ? Scale::kMost : largest < Scale::kLeast ? Scale::kLeast : largest;
-    const float inverse = usable ? __builtin_bit_cast(float, (267 - biased) << 23) : 0.0f;  // 2^-k
-    constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
-    int32_t q[kUnit];
-    for (int i = 0; i < kUnit; ++i) {
-      q[i] = __builtin_bit_cast(int32_t, x[i] * inverse + kRound) - __builtin_bit_cast(int32_t, kRound);
-    }
-    if (!usable) __builtin_memset(q, 0, sizeof(q));
-    int32_t sums[2] = {};
-    for (int i = 0; i < kUnit / 2; ++i) {
-      sums[0] += q[i];
-      sums[1] += q[i + kUnit / 2];
-    }
-    for (int i = 0; i < kUnit; ++i) {
-      const int32_t high = (q[i] + 64) >> 7;
-      out->high[i] = static_cast<int8_t>(high);
-      out->low[i] = static_cast<int8_t>(q[i] - 128 * high);
-    }
-    out->exponent = usable ? (biased - Scale::kLeast) << 23 : Scale::kNan;
-    const float scale =
-        __builtin_bit_cast(float, usable ? (biased + 127 - Scale::kLeast) << 23 : Scale::kNan);
-    out->negative_sum = -(sums[0] + sums[1]);
-    out->scaled_sum = scale * static_cast<float>(sums[0] + sums[1]);
-    for (int h = 0; h < 2; ++h) {
-      out->negative_half_sums[h] = -sums[h];
-      out->scaled_half_sums[h] = scale * static_cast<float>(sums[h]);
-    }
-  }
-}
-
-// e^x by 2^n * polynomial; relative error below 1e-6 on [-87, 88], clamped outside.
-QWEND_INLINE float exp_of(float x) {
-  x = x < -87.0f ? -87.0f : x;
-  x = x > 88.0f ? 88.0f : x;
-  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
-  const float shifted = x * 1.44269504f + kRound;
-  const float n = shifted - kRound;
-  const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-  // (e^r - 1 - r) / r^2 on |r| <= ln(2) / 2, interpolated at Chebyshev nodes: 1e-8 of e^r.
-  float p = 1.392621347e-3f;
-  p = p * r + 8.363202972e-3f;
-  p = p * r + 4.166655444e-2f;
-  p = p * r + 1.666657685e-1f;
-  p = p * r + 5.000000000e-1f;
-  p = p * r * r + r + 1.0f;
-  const int32_t exponent = static_cast<int32_t>(n) + 127;
-  return p * __builtin_bit_cast(float, exponent << 23);
-}
-
-void swiglu(const float* gate, const float* up, float* out) {
-  for (int i = 0; i < kPanelRows; ++i) out[i] = gate[i] / (1.0f + exp_of(-gate[i])) * up[i];
-}
-
 // ---- the table
 
 template <class F, int... kCount>
@@ -474,11 +311,9 @@ BlockKernels block_kernels(Steps<kCount...>) {
   BlockKernels k;
   k.one = &product_packed<F, 1>;
   if constexpr (F::kBits == 8) {  // bytes already: expanding would only add traffic
-    k.expanded_unit_bytes = ChunkLayout<F>::kBytes;
     ((k.many[kCount] = &product_packed<F, kCount>), ...);
   } else {
     k.expand = &expand<F>;
-    k.expanded_unit_bytes = ExpandedUnit<F::kGroup, F::kHasMin>::kBytes;
     ((k.many[kCount] = &product_expanded<F::kGroup, F::kHasMin, F::kZero, kCount>), ...);
   }
   return k;

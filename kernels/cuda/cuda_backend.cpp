@@ -1,23 +1,12 @@
 #include "kernels/cuda/cuda_backend.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "kernels/check.h"
 #include "kernels/cuda/qkv_boxed.h"
-#include "kernels/cuda/split_half.h"
 
 namespace qwend::cuda {
 namespace {
-
-const CudaMatrix& weights(const DeviceMatrix& m) { return static_cast<const CudaMatrix&>(m); }
-const float* values(const DeviceVector& v) { return static_cast<const CudaVector&>(v).memory.data(); }
-const float* values_or_null(const DeviceVector* v) { return v != nullptr ? values(*v) : nullptr; }
-CudaActivation& activation(DeviceActivation& a) { return static_cast<CudaActivation&>(a); }
-const CudaActivation& activation(const DeviceActivation& a) { return static_cast<const CudaActivation&>(a); }
-KvLayer layer_of(const DeviceKvCache& kv, int32_t layer) {
-  return static_cast<const CudaKvCache&>(kv).layer(layer);
-}
 
 // Rows up to which every warp reads its activations from L2 in passing. Beyond, warps share them through
 // shared memory: measured on an H100, 7B gate and up with 64 tokens took 350 us in the skinny kernels, 3.5
@@ -42,22 +31,6 @@ int32_t on_device(int32_t device) {
 }
 
 }  // namespace
-
-CudaVector::CudaVector(std::span<const float> v) : memory(v.size()) {
-  copy_to_device(memory.data(), v.data(), memory.bytes());
-}
-
-HalfBuffer::HalfBuffer(int64_t num_rows, int64_t width, Planes planes)
-    : rows(DeviceBuffer<__half>::zeroed(static_cast<size_t>(num_rows * padded_width(width)) *
-                                        (planes == Planes::Two ? 2 : 1))),
-      scale(DeviceBuffer<float>::zeroed(static_cast<size_t>(num_rows))),
-      plane(num_rows * padded_width(width)),
-      stride(padded_width(width)) {}
-
-CudaActivation::CudaActivation(int64_t max_tokens, int64_t row_width)
-    : values(DeviceBuffer<float>::zeroed(static_cast<size_t>(max_tokens * row_width))),
-      half(max_tokens, row_width),
-      width_(row_width) {}
 
 CudaBackend::CudaBackend(int32_t device, int32_t max_tokens, int32_t max_logit_rows)
     : device_(on_device(device)),
@@ -186,6 +159,8 @@ void CudaBackend::ensure_logits(int64_t vocab) {
   if (vocab_ != vocab) sampler_.reserve(vocab);
   vocab_ = vocab;
 }
+
+void CudaBackend::wait() const { CUDA_CHECK(cudaStreamSynchronize(stream_.get())); }
 
 // ---- one step
 
@@ -468,142 +443,4 @@ std::vector<SampledToken> CudaBackend::collect() {
   return drawn;
 }
 
-// ---- inspection
-
-void CudaBackend::wait() const { CUDA_CHECK(cudaStreamSynchronize(stream_.get())); }
-
-std::vector<float> CudaBackend::read_logits(int32_t row) {
-  CHECK(row >= 0 && row < num_logit_rows_);
-  on_device(device_);
-  wait();
-  std::vector<float> out(static_cast<size_t>(vocab_));
-  CUDA_CHECK(cudaMemcpy(out.data(), logits_.data() + row * vocab_, out.size() * sizeof(float),
-                        cudaMemcpyDeviceToHost));
-  return out;
-}
-
-std::vector<float> CudaBackend::read(const DeviceActivation& a, int32_t token) {
-  CHECK(token >= 0 && token < max_tokens_);
-  on_device(device_);
-  const CudaActivation& from = activation(a);
-  const auto width = static_cast<size_t>(a.width());
-  std::vector<float> out(width);
-  DeviceBuffer<float> widened;
-  const float* row = from.values.data() + token * a.width();
-  if (!from.has_values && from.has_half) {
-    widened = DeviceBuffer<float>(width);
-    HalfRows rows = from.half.in().from(token);
-    if (!from.scaled) rows.scale = nullptr;
-    widen_rows(rows, a.width(), 1, widened.data(), stream_.get());
-    row = widened.data();
-  }
-  wait();
-  CUDA_CHECK(cudaMemcpy(out.data(), row, width * sizeof(float), cudaMemcpyDeviceToHost));
-  return out;
-}
-
-void CudaBackend::write(DeviceActivation& a, int32_t token, std::span<const float> row) {
-  CHECK(token >= 0 && token < max_tokens_ && static_cast<int64_t>(row.size()) == a.width());
-  on_device(device_);
-  CudaActivation& to = activation(a);
-  if (!to.has_values && to.has_half) {  // the other rows' values live in FP16
-    HalfRows rows = to.half.in();
-    if (!to.scaled) rows.scale = nullptr;
-    widen_rows(rows, a.width(), max_tokens_, to.values.data(), stream_.get());
-  }
-  wait();
-  copy_to_device(to.values.data() + token * a.width(), row.data(), row.size_bytes());
-  to.has_values = true, to.has_half = false;
-}
-
-std::vector<float> CudaBackend::read(const DeviceVector& v) {
-  on_device(device_);
-  wait();
-  std::vector<float> out(static_cast<size_t>(v.size()));
-  CUDA_CHECK(cudaMemcpy(out.data(), values(v), out.size() * sizeof(float), cudaMemcpyDeviceToHost));
-  return out;
-}
-
-std::vector<float> CudaBackend::read_rows(const DeviceMatrix& m, int64_t first, int64_t count) {
-  CHECK(first >= 0 && count >= 0 && first + count <= m.rows() * m.experts());
-  on_device(device_);
-  std::vector<float> out(static_cast<size_t>(count * m.cols()));
-  if (count == 0) return out;
-  std::vector<int32_t> index(static_cast<size_t>(count));
-  std::iota(index.begin(), index.end(), static_cast<int32_t>(first));
-  const DeviceBuffer<int32_t> rows(index.size());
-  const DeviceBuffer<float> decoded(out.size());
-  copy_to_device(rows.data(), index.data(), rows.bytes());
-  wait();
-  gather_rows(weights(m), rows.data(), count, decoded.data(), m.cols(), stream_.get());
-  wait();
-  CUDA_CHECK(cudaMemcpy(out.data(), decoded.data(), decoded.bytes(), cudaMemcpyDeviceToHost));
-  return out;
-}
-
-KvRow CudaBackend::read_kv(const DeviceKvCache& kv, const KvPlace& at) {
-  on_device(device_);
-  wait();
-  const KvLayer layer = layer_of(kv, at.layer);
-  const auto width = static_cast<size_t>(layer.head_dim);
-  const auto plane = [&](const __half* from) {
-    std::vector<__half> half(width, __half{});
-    if (from != nullptr)
-      CUDA_CHECK(cudaMemcpy(half.data(), from + layer.offset(at.slot, at.kv_head), width * sizeof(__half),
-                            cudaMemcpyDeviceToHost));
-    return half;
-  };
-  const auto row = [&](const __half* high, const __half* low) {
-    std::vector<float> out(width);
-    std::ranges::transform(plane(high), plane(low), out.begin(), [](__half a, __half b) {
-      return SplitHalf{a, b}.value();
-    });
-    return out;
-  };
-  return {row(layer.keys, layer.keys_low), row(layer.values, layer.values_low)};
-}
-
-void CudaBackend::write_kv(DeviceKvCache& kv, const KvPlace& at, const KvRow& row) {
-  on_device(device_);
-  wait();
-  const KvLayer layer = layer_of(kv, at.layer);
-  const auto width = static_cast<size_t>(layer.head_dim);
-  CHECK(row.key.size() == width && row.value.size() == width);
-  const auto put = [&](const std::vector<float>& from, __half SplitHalf::*part, __half* to) {
-    if (to == nullptr) return;
-    std::vector<__half> half(width);
-    std::ranges::transform(from, half.begin(), [&](float x) { return split_half(x).*part; });
-    copy_to_device(to + layer.offset(at.slot, at.kv_head), half.data(), width * sizeof(__half));
-  };
-  put(row.key, &SplitHalf::high, layer.keys);
-  put(row.key, &SplitHalf::low, layer.keys_low);
-  put(row.value, &SplitHalf::high, layer.values);
-  put(row.value, &SplitHalf::low, layer.values_low);
-}
-
 }  // namespace qwend::cuda
-
-namespace qwend {
-
-std::vector<CudaDeviceInfo> cuda_devices() {
-  int count = 0;
-  if (cudaGetDeviceCount(&count) != cudaSuccess) {
-    cudaGetLastError();  // no driver or no device: nothing to report here
-    return {};
-  }
-  std::vector<CudaDeviceInfo> devices;
-  for (int i = 0; i < count; ++i) {
-    cudaDeviceProp p;
-    if (cudaGetDeviceProperties(&p, i) != cudaSuccess || p.major < 8) continue;
-    size_t free_bytes = 0, total_bytes = 0;
-    if (cudaSetDevice(i) != cudaSuccess || cudaMemGetInfo(&free_bytes, &total_bytes) != cudaSuccess) continue;
-    devices.push_back({i, p.name, p.major, p.minor, total_bytes, free_bytes});
-  }
-  return devices;
-}
-
-std::unique_ptr<Backend> make_cuda_backend(int32_t device, int32_t max_tokens, int32_t max_logit_rows) {
-  return std::make_unique<cuda::CudaBackend>(device, max_tokens, max_logit_rows);
-}
-
-}  // namespace qwend

@@ -10,7 +10,7 @@
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/decode_path.h"
 #include "kernels/cuda/elementwise.h"
-#include "kernels/cuda/kv_cache.h"
+#include "kernels/cuda/handles.h"
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/matmul_wide.h"
 #include "kernels/cuda/moe.h"
@@ -20,39 +20,6 @@
 #include "kernels/cuda/weights.h"
 
 namespace qwend::cuda {
-
-struct CudaVector : DeviceVector {
-  explicit CudaVector(std::span<const float> values);
-  int64_t size() const override { return static_cast<int64_t>(memory.size()); }
-  DeviceBuffer<float> memory;
-};
-
-enum class Planes : uint8_t { One, Two };  // of FP16 rows (activations.h)
-
-// FP16 rows with their scales, and room for `rows` of them.
-struct HalfBuffer {
-  HalfBuffer() = default;
-  HalfBuffer(int64_t rows, int64_t width, Planes planes = Planes::One);
-  HalfRowsOut out() { return {rows.data(), scale.data(), stride, low()}; }
-  HalfRows in() const { return {rows.data(), scale.data(), stride, low()}; }
-  __half* low() const { return static_cast<int64_t>(rows.size()) > plane ? rows.data() + plane : nullptr; }
-  DeviceBuffer<__half> rows;  // the second plane behind the first
-  DeviceBuffer<float> scale;
-  int64_t plane = 0, stride = 0;  // elements of a plane, of a row
-};
-
-// Rows as FP32 values, as FP16 rows ready for a product, or both.
-struct CudaActivation : DeviceActivation {
-  CudaActivation(int64_t max_tokens, int64_t row_width);
-  int64_t width() const override { return width_; }
-  DeviceBuffer<float> values;  // [max_tokens, width]
-  HalfBuffer half;
-  bool has_values = false, has_half = false;
-  bool scaled = true;  // false: the FP16 rows are the values themselves, half.scale counts for nothing
-
- private:
-  int64_t width_;
-};
 
 // All work goes to one stream; only collect() and the inspection calls wait. A token's result is the same
 // bits in any step of at most 16 tokens, except that a decode step of one token is one kernel where the model

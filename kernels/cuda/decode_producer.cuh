@@ -89,6 +89,7 @@ class Producer {
     });
   }
   __device__ __forceinline__ static void copy_blocks(uint32_t slot, const Unit& unit, uint32_t barrier) {
+    shared_before_async();  // the place's readers, whose arrivals note_read() has seen
     barrier_arrive_expecting(barrier, kWarp, static_cast<uint32_t>(unit.bytes + unit.super_bytes));
     copy_bulk(unit.super_bytes != 0 ? slot + kSuperArea : slot, unit.tiles, static_cast<uint32_t>(unit.bytes),
               barrier);

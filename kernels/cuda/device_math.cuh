@@ -80,6 +80,13 @@ __device__ __forceinline__ void copy_async_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
 }
 
+// What this thread has read from or written to shared memory, or learnt of at a barrier, comes before what
+// bulk copies and warpgroups' products do there afterwards: they go by another way (PTX ISA, "Async proxy").
+// sm_90.
+__device__ __forceinline__ void shared_before_async() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
 // ---- barriers in shared memory that copies report to (sm_80 and newer). A phase of theirs ends when all
 // expected arrivals have been, and all bytes of bulk copies.
 

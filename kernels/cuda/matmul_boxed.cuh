@@ -86,6 +86,7 @@ __device__ __forceinline__ void multiply_tile(const Ring& ring, int group, int32
     before = at.slot;
   }
   products_wait<0>();
+  hold(sums);
   release(before);
 }
 

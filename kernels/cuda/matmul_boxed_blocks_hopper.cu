@@ -132,7 +132,7 @@ __device__ __forceinline__ void fill(const Ring& ring, const Work& work, const C
         expand_tile<F>(shares[i], lane, own_rows + i * kTileBytes);
         own.load(i, next, lane.lane, shares[i]);
       }
-      products_see_shared();
+      shared_before_async();
       __syncwarp();
       if (lane.lane == 0) barrier_arrive(filled);
     }

@@ -1,21 +1,13 @@
 // LargeMatmul: cuBLASLt products, a stretch of weight rows at a time.
 //
-// Row-major out [T, N] = in [T, K] W^T is, for a column-major library, C (N x T) = A^T B with A = W as K x N
-// and B = in as K x T. No sum is split along K: each element is accumulated by one block in the order of K,
-// so that a call gives the same bits every time.
-//
 // FP16 weights, and FP16 copies of others, are read where they are. The rest is expanded, and sums that an
 // epilogue reads once more are written, a stretch of rows at a time: as many as scratch holds. Boxed products
 // read the same operands, and have no sums to write.
-#include <cublasLt.h>
-
 #include <algorithm>
-#include <bit>
 #include <cmath>
-#include <map>
-#include <tuple>
 
 #include "kernels/check.h"
+#include "kernels/cuda/library_gemm.h"
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/matmul_boxed.h"
 #include "kernels/cuda/matmul_large_epilogue.h"
@@ -24,11 +16,8 @@
 namespace qwend::cuda {
 namespace {
 
-constexpr size_t kWorkspaceBytes = size_t{32} << 20;
 // The library's usual tiles. Stretches are whole tiles, in numbers that keep all multiprocessors busy.
 constexpr int64_t kGemmTileRows = 128, kGemmTileTokens = 256;
-// Algorithms are chosen for multiples of this many tokens; a new T then rarely asks the heuristics again.
-constexpr int64_t kTokenBucket = 64;
 // Columns of `product` that rounding its parts up to 4 may take.
 constexpr int64_t kAlignmentColumns = 8;
 
@@ -44,91 +33,15 @@ int64_t next_stretch(int64_t left, int64_t stretch, int64_t capacity) {
   return count > 8 ? round_down(count, 8) : count;
 }
 
-struct Operand {
-  const __half* data = nullptr;
-  int64_t stride = 0;
-};
-
-// Where sums go: FP32, or FP16.
-struct SumRows {
-  void* data = nullptr;
-  int64_t stride = 0;
-  cudaDataType_t type = CUDA_R_32F;
-
-  size_t element() const { return type == CUDA_R_32F ? sizeof(float) : sizeof(__half); }
-  void* at(int64_t column) const {
-    return static_cast<std::byte*>(data) + static_cast<size_t>(column) * element();
-  }
-};
-
-// One library call: c [T, c.stride] = alpha b a^T (+ c where beta is 1), for `rows` rows of a. Two of a kind
-// in one: for the rows of a, or of b, that begin second_a or second_b elements further on too, with their
-// sums second_c further on.
-struct Gemm {
-  Operand a;
-  int64_t second_a = 0, second_b = 0, second_c = 0;  // second_c 0: there is no second
-  int64_t rows = 0, depth = 0;
-  Operand b;
-  int32_t num_tokens = 0;
-  float alpha = 1.0f, beta = 0.0f;
-  SumRows c;
-};
-
-uint32_t alignment_of(const void* p) {
-  return 1u << std::min(8, std::countr_zero(reinterpret_cast<uintptr_t>(p) | 256u));
-}
-
-class LtHandle {
- public:
-  LtHandle() { CUDA_CHECK(cublasLtCreate(&handle_)); }
-  ~LtHandle() { cublasLtDestroy(handle_); }
-  LtHandle(const LtHandle&) = delete;
-  LtHandle& operator=(const LtHandle&) = delete;
-  cublasLtHandle_t get() const { return handle_; }
-
- private:
-  cublasLtHandle_t handle_ = nullptr;
-};
-
-// The library's description of a product with `tokens` rows.
-struct Problem {
-  cublasLtMatmulDescOpaque_t matmul;
-  cublasLtMatrixLayoutOpaque_t a, b, c;
-
-  Problem(const Gemm& g, int64_t tokens) {
-    const cublasOperation_t transposed = CUBLAS_OP_T;
-    CUDA_CHECK(cublasLtMatmulDescInit(&matmul, CUBLAS_COMPUTE_32F, CUDA_R_32F));
-    CUDA_CHECK(cublasLtMatmulDescSetAttribute(&matmul, CUBLASLT_MATMUL_DESC_TRANSA, &transposed,
-                                              sizeof(transposed)));
-    const auto depth = static_cast<uint64_t>(g.depth), rows = static_cast<uint64_t>(g.rows);
-    const auto columns = static_cast<uint64_t>(tokens);
-    CUDA_CHECK(cublasLtMatrixLayoutInit(&a, CUDA_R_16F, depth, rows, g.a.stride));
-    CUDA_CHECK(cublasLtMatrixLayoutInit(&b, CUDA_R_16F, depth, columns, g.b.stride));
-    CUDA_CHECK(cublasLtMatrixLayoutInit(&c, g.c.type, rows, columns, g.c.stride));
-    if (g.second_c == 0) return;
-    const auto repeat = [](cublasLtMatrixLayoutOpaque_t& layout, int64_t offset) {
-      const int32_t count = 2;
-      CUDA_CHECK(cublasLtMatrixLayoutSetAttribute(&layout, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count,
-                                                  sizeof(count)));
-      CUDA_CHECK(cublasLtMatrixLayoutSetAttribute(&layout, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET,
-                                                  &offset, sizeof(offset)));
-    };
-    repeat(a, g.second_a), repeat(b, g.second_b), repeat(c, g.second_c);
-  }
-};
-
 }  // namespace
 
 struct LargeMatmul::Impl {
-  using AlgorithmKey = std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, uint32_t, uint32_t,
-                                  uint32_t, bool, int64_t, int64_t, int64_t, cudaDataType_t>;
-
   Impl(int32_t tokens, const Scratch& bytes, cudaStream_t on, int32_t boxed_from)
       : max_tokens(tokens),
         least_boxed(has_boxed_products() ? boxed_from : INT32_MAX),
         product_bytes(bytes.product),
         stream(on),
-        workspace(kWorkspaceBytes) {
+        library(on) {
     CHECK(tokens > 0 && bytes.expanded >= sizeof(__half));
     int device = 0;
     CUDA_CHECK(cudaGetDevice(&device));
@@ -151,19 +64,15 @@ struct LargeMatmul::Impl {
     return static_cast<int64_t>(product.bytes() / element) / num_tokens - kAlignmentColumns;
   }
   Operand weights(const WeightPart& part, int64_t first, int64_t count, __half* expanded);
-  cublasLtMatmulAlgo_t algorithm(const Gemm& g, int64_t tokens);
-  void multiply(const Gemm& g);
   void multiply_planes(Gemm g, const HalfRows& in, const float* low);
 
   const int32_t max_tokens, least_boxed;
   const size_t product_bytes;
   const cudaStream_t stream;
   int num_sms = 0;
-  LtHandle handle;
-  DeviceBuffer<std::byte> workspace;
+  LibraryGemm library;
   DeviceBuffer<__half> scratch;  // expanded weights
   DeviceBuffer<float> product;   // sums on their way to an epilogue
-  std::map<AlgorithmKey, cublasLtMatmulAlgo_t> algorithms;
 };
 
 namespace {
@@ -213,49 +122,6 @@ Operand LargeMatmul::Impl::weights(const WeightPart& part, int64_t first, int64_
   return {expanded, stride};
 }
 
-// Throws CudaError when the library has none.
-cublasLtMatmulAlgo_t LargeMatmul::Impl::algorithm(const Gemm& g, int64_t tokens) {
-  const uint32_t align_a = std::min(alignment_of(g.a.data), alignment_of(g.a.data + g.second_a)),
-                 align_b = std::min(alignment_of(g.b.data), alignment_of(g.b.data + g.second_b)),
-                 align_c = std::min(alignment_of(g.c.data), alignment_of(g.c.at(g.second_c)));
-  const AlgorithmKey key{tokens,  g.rows,  g.depth,        g.a.stride, g.b.stride, g.c.stride, align_a,
-                         align_b, align_c, g.beta != 0.0f, g.second_a, g.second_b, g.second_c, g.c.type};
-  if (const auto known = algorithms.find(key); known != algorithms.end()) return known->second;
-  cublasLtMatmulPreferenceOpaque_t preference;
-  CUDA_CHECK(cublasLtMatmulPreferenceInit(&preference));
-  const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto& value) {
-    CUDA_CHECK(cublasLtMatmulPreferenceSetAttribute(&preference, attribute, &value, sizeof(value)));
-  };
-  prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, uint64_t{kWorkspaceBytes});
-  prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, uint32_t{CUBLASLT_REDUCTION_SCHEME_NONE});
-  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, align_a);
-  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, align_b);
-  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, align_c);
-  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, align_c);
-  Problem problem(g, tokens);
-  cublasLtMatmulHeuristicResult_t best{};
-  int found = 0;
-  CUDA_CHECK(cublasLtMatmulAlgoGetHeuristic(handle.get(), &problem.matmul, &problem.a, &problem.b, &problem.c,
-                                            &problem.c, &preference, 1, &best, &found));
-  if (found == 0) throw CudaError("cuBLASLt has no algorithm for a product of this shape");
-  CUDA_CHECK(best.state);
-  return algorithms.emplace(key, best.algo).first->second;
-}
-
-void LargeMatmul::Impl::multiply(const Gemm& g) {
-  Problem problem(g, g.num_tokens);
-  const auto run_with = [&](const cublasLtMatmulAlgo_t& algo) {
-    return cublasLtMatmul(handle.get(), &problem.matmul, &g.alpha, g.a.data, &problem.a, g.b.data, &problem.b,
-                          &g.beta, g.c.data, &problem.c, g.c.data, &problem.c, &algo, workspace.data(),
-                          workspace.bytes(), stream);
-  };
-  const cublasStatus_t status = run_with(algorithm(g, round_up(g.num_tokens, kTokenBucket)));
-  if (status == CUBLAS_STATUS_SUCCESS) return;
-  // An algorithm for the bucket that this number of tokens rules out.
-  if (status != CUBLAS_STATUS_NOT_SUPPORTED && status != CUBLAS_STATUS_INVALID_VALUE) CUDA_CHECK(status);
-  CUDA_CHECK(run_with(algorithm(g, g.num_tokens)));
-}
-
 // g with each plane of `in` as its second operand: into sums of their own, in one call, where `low` is given,
 // else one after the other into the same sums.
 void LargeMatmul::Impl::multiply_planes(Gemm g, const HalfRows& in, const float* low) {
@@ -263,13 +129,13 @@ void LargeMatmul::Impl::multiply_planes(Gemm g, const HalfRows& in, const float*
   if (low != nullptr) {
     g.second_b = in.low - in.rows, g.second_c = low - static_cast<const float*>(g.c.data);
     CHECK(g.second_b > 0 && g.second_c > 0);
-    return multiply(g);
+    return library.multiply(g);
   }
-  multiply(g);
+  library.multiply(g);
   if (in.low == nullptr) return;
   g.b = {in.low, in.stride};
   g.beta = 1.0f;
-  multiply(g);
+  library.multiply(g);
 }
 
 void LargeMatmul::Impl::run(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, Epilogue epilogue,
@@ -363,7 +229,8 @@ bool LargeMatmul::Impl::run_boxed_gated(const CudaMatrix& w, const HalfRows& in,
                                         const HalfRowsOut& out) {
   const int64_t half = w.rows() / 2;
   const bool serves = num_tokens >= least_boxed && whole_eights(w) && half % 8 == 0 && in.scale != nullptr &&
-                      in.norm != nullptr && out.stride % 8 == 0 && alignment_of(out.rows) >= 16;
+                      in.norm != nullptr && out.stride % 8 == 0 &&
+                      reinterpret_cast<uintptr_t>(out.rows) % 16 == 0;
   if (!serves) return false;
   for (int64_t i = 0, count = 0; i < half; i += count) {
     const WeightPart &gate = part_of(w, i), &up = part_of(w, half + i);
@@ -439,11 +306,11 @@ void LargeMatmul::Impl::run_swiglu(const CudaMatrix& w, const HalfRows& in, int3
     g.alpha = sums.type == CUDA_R_16F ? factor : 1.0f;
     g.c = sums;
     if (one_part) g.second_a = up_rows.data - g.a.data, g.second_c = up_column;
-    multiply(g);
+    library.multiply(g);
     if (!neighbours && !one_part) {
       g.a = up_rows;
       g.c.data = sums.at(up_column);
-      multiply(g);
+      library.multiply(g);
     }
     const auto finish = [&]<class Element>(const Element* gate_sums) {
       swiglu_rows<Element>({gate_sums, gate_sums + up_column, sums.stride, 1.0f / g.alpha}, i, count,

@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(S::kThreads, S::kCtas) hopper_kernel(const __g
   int i = 0, end = 0, slot = 0;
   const auto step = [&](Fragments<S>& a) {
     copy_async_wait<kAhead - 1>();
-    products_see_shared();
+    shared_before_async();
     __syncthreads();  // the stage is there for all, and the products of the last but one have ended for all
     const int coming = slot + kAhead >= kStages ? slot + kAhead - kStages : slot + kAhead;
     if (i + kAhead < end) fetch.next(ring + coming * kBytes);

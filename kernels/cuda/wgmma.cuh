@@ -29,9 +29,14 @@ template <int kPending>
 __device__ __forceinline__ void products_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
 }
-// Makes this thread's writes to shared memory visible to products (of all threads: after a barrier).
-__device__ __forceinline__ void products_see_shared() {
-  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+// Keeps the compiler from moving what reads or writes these registers across this place: products in flight
+// write to them behind its back, and neither their fence nor their wait names them.
+template <int kTiles>
+__device__ __forceinline__ void hold(float (&d)[kTiles][4]) {
+#pragma unroll
+  for (auto& tile : d)
+#pragma unroll
+    for (float& sum : tile) asm volatile("" : "+f"(sum)::"memory");
 }
 
 #define QWEND_D(n) "+f"(d[n][0]), "+f"(d[n][1]), "+f"(d[n][2]), "+f"(d[n][3])

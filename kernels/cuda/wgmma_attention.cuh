@@ -19,16 +19,6 @@ __device__ __forceinline__ uint64_t operand_at(uint64_t operand, uint32_t bytes)
   return operand + (bytes >> 4);
 }
 
-// Keeps the compiler from moving what reads or writes these registers across this place: products in flight
-// write to them behind its back.
-template <int kTiles>
-__device__ __forceinline__ void hold(float (&d)[kTiles][4]) {
-#pragma unroll
-  for (int n = 0; n < kTiles; ++n)
-#pragma unroll
-    for (int i = 0; i < 4; ++i) asm volatile("" : "+f"(d[n][i])::"memory");
-}
-
 // What x depends on is computed before this place, which the assembler, other than the compiler, would do
 // after a wait that follows: a store that would be made if x, a sum of positive numbers, were negative.
 __device__ __forceinline__ void pin(float x, uint32_t shared) {

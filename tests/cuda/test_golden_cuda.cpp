@@ -8,7 +8,6 @@
 #include "tests/cuda/cuda_test.h"
 #include "tests/golden/golden_data.h"
 #include "tests/golden/golden_run.h"
-#include "tests/support/reference_data.h"
 
 using namespace qwend;
 using namespace qwend::test;
@@ -22,12 +21,6 @@ namespace {
 double tolerance(const GoldenVariant& variant, KvDType kv) {
   if (kv == KvDType::F16 && variant.model == "qwen2-gqa7-tied") return 4e-2;
   return variant.format == "f16" ? 1e-2 : 3e-2;
-}
-
-std::vector<GoldenVariant> goldens_or_notice() {
-  std::vector<GoldenVariant> variants = load_goldens();
-  if (variants.empty()) WARN("skipped: no reference data at " << reference_data());
-  return variants;
 }
 
 ModelHarness::Options on_cuda(KvDType kv) {
@@ -63,7 +56,7 @@ double largest_difference(const Logits& a, const Logits& b) {
 
 TEST_CASE("log-probabilities on the device equal the reference", "[cuda][golden]") {
   NEEDS_CUDA_DEVICE();
-  const std::vector<GoldenVariant> variants = goldens_or_notice();
+  const std::vector<GoldenVariant> variants = load_goldens();
   std::printf("%-20s %-8s %-5s %7s %9s %12s %12s\n", "model", "format", "cache", "cases", "greedy",
               "max error", "mean error");
   for (const KvDType kv : {KvDType::F32, KvDType::F16})
@@ -90,7 +83,7 @@ TEST_CASE("log-probabilities on the device equal the reference", "[cuda][golden]
 
 TEST_CASE("hidden states on the device give the reference's log-probabilities", "[cuda][golden][pooling]") {
   NEEDS_CUDA_DEVICE();
-  for (const GoldenVariant& variant : goldens_or_notice()) {
+  for (const GoldenVariant& variant : load_goldens()) {
     const gguf::File file = gguf::File::open(variant.path);
     ModelHarness harness(file, on_cuda(KvDType::F32));
     for (const GoldenCase& golden : variant.cases) {
@@ -106,7 +99,7 @@ TEST_CASE("hidden states on the device give the reference's log-probabilities", 
 // batches agree within rounding, and runs of the same steps bit by bit.
 TEST_CASE("batches, chunks and cached prefixes agree on the device", "[cuda][golden]") {
   NEEDS_CUDA_DEVICE();
-  for (const GoldenVariant& variant : goldens_or_notice()) {
+  for (const GoldenVariant& variant : load_goldens()) {
     INFO(variant.path);
     const gguf::File file = gguf::File::open(variant.path);
     const ModelHarness::Options options = on_cuda(KvDType::F32);

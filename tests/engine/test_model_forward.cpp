@@ -87,6 +87,53 @@ TEST_CASE("activations with outliers of 1e4 and more stay finite", "[engine][mod
   }
 }
 
+// From 24 tokens a thread on each takes its own sequences through all layers.
+TEST_CASE("many sequences dealt out to the threads get the bits that each gets alone", "[engine][model]") {
+  for (const char* arch : {"qwen2", "qwen2moe", "qwen3"}) {
+    const GgufImage image = TinyModel(arch).image();
+    const gguf::File file = gguf::File::from_memory(image.bytes, "tiny.gguf");
+    for (const int32_t threads : {2, 3}) {
+      INFO(arch << ", " << threads << " threads");
+      ModelHarness::Options options;
+      options.threads = threads;
+      ModelHarness together(file, options);
+      options.threads = 1;
+      ModelHarness alone(file, options);
+      std::vector<Sequence> sequences(80);
+      for (size_t s = 0; s < sequences.size(); ++s) {
+        for (size_t i = 0; i < 12 + s % 40; ++i)
+          sequences[s].tokens.push_back(static_cast<int32_t>(s * 5 + i * 7) % 40);
+      }
+      std::vector<Sequence> copies = sequences;
+      // Prompts in steps of 4 sequences; then decode steps; in the last one a longer chunk among the tokens,
+      // and one sequence whose logits nobody wants.
+      const auto run = [&](ModelHarness& harness, std::vector<Sequence>& all, size_t at_once) {
+        std::vector<std::vector<float>> logits;
+        const auto step = [&](size_t first, size_t last, bool prompt, bool final) {
+          std::vector<Work> work;
+          for (size_t s = first; s < last; ++s) {
+            const auto left = static_cast<int32_t>(all[s].tokens.size()) - all[s].computed;
+            const bool longer = final && s == 50;
+            const int32_t keep = s == 50 ? 7 : 3;
+            const int32_t count = prompt ? left - keep : longer ? left : 1;
+            work.push_back({&all[s], count, final && s == 20 ? 0 : 1});
+          }
+          for (auto& row : harness.step(work)) logits.push_back(std::move(row));
+        };
+        for (size_t s = 0; s < all.size(); s += 4) step(s, s + 4, true, false);
+        for (const bool final : {false, false, true}) {
+          for (size_t s = 0; s < all.size(); s += at_once)
+            step(s, std::min(all.size(), s + at_once), false, final);
+        }
+        return logits;
+      };
+      const auto expected = run(alone, copies, 1), got = run(together, sequences, sequences.size());
+      REQUIRE(got.size() == expected.size());
+      CHECK(got == expected);
+    }
+  }
+}
+
 TEST_CASE("tokens after a copied block get the same bits", "[engine][model]") {
   const TinyModel model("qwen3");
   const auto expected = all_logits(model);

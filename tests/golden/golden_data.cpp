@@ -5,6 +5,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "tests/support/catch2.h"
 #include "tests/support/reference_data.h"
 
 namespace qwend::test {
@@ -19,14 +20,8 @@ GoldenStep read_step(const nlohmann::json& json) {
   return step;
 }
 
-}  // namespace
-
-std::vector<GoldenVariant> load_goldens() {
-  namespace fs = std::filesystem;
-  const fs::path folder = reference_data() / "goldens";
-  std::vector<GoldenVariant> variants;
-  if (!fs::is_directory(folder)) return variants;
-  for (const auto& entry : fs::directory_iterator(folder)) {
+void read_folder(const std::filesystem::path& folder, std::vector<GoldenVariant>& variants) {
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     if (!entry.path().string().ends_with(".goldens.json")) continue;
     const auto json = nlohmann::json::parse(std::ifstream(entry.path()));
     for (const auto& [format, body] : json.at("variants").items()) {
@@ -40,6 +35,21 @@ std::vector<GoldenVariant> load_goldens() {
       variants.push_back(std::move(variant));
     }
   }
+}
+
+}  // namespace
+
+std::vector<GoldenVariant> load_goldens() {
+  std::vector<GoldenVariant> variants;
+  const std::filesystem::path committed = source_folder() / "tests" / "golden" / "data";
+  if (!std::filesystem::is_directory(committed))
+    FAIL("there is no " << committed.string() << ": QWEND_SOURCE_DIR has to name the checkout");
+  read_folder(committed, variants);
+  const std::filesystem::path more = reference_data() / "goldens";
+  if (std::filesystem::is_directory(more))
+    read_folder(more, variants);
+  else
+    WARN("only the committed models: no reference data at " << more.string());
   std::sort(variants.begin(), variants.end(), [](const GoldenVariant& a, const GoldenVariant& b) {
     return std::pair(a.model, a.format) < std::pair(b.model, b.format);
   });

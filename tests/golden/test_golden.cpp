@@ -8,7 +8,6 @@
 #include "tests/golden/golden_run.h"
 #include "tests/support/catch2.h"
 #include "tests/support/model_harness.h"
-#include "tests/support/reference_data.h"
 
 using namespace qwend;
 using namespace qwend::test;
@@ -32,16 +31,10 @@ constexpr Mode kFast{"fast", KvDType::F32, CpuProducts::Fast, 3e-2, 1e-2};
 // Quantised models as they are served.
 constexpr Mode kFastHalfCache{"fast, f16 kv", KvDType::F16, CpuProducts::Fast, 3e-2, 1e-2};
 
-std::vector<GoldenVariant> goldens_or_notice() {
-  std::vector<GoldenVariant> variants = load_goldens();
-  if (variants.empty()) WARN("skipped: no reference data at " << reference_data());
-  return variants;
-}
-
 }  // namespace
 
 TEST_CASE("log-probabilities equal the reference", "[golden]") {
-  const std::vector<GoldenVariant> variants = goldens_or_notice();
+  const std::vector<GoldenVariant> variants = load_goldens();
   std::printf("%-20s %-8s %-17s %7s %9s %12s %12s\n", "model", "format", "mode", "cases", "greedy",
               "max error", "mean error");
   for (const GoldenVariant& variant : variants) {
@@ -74,7 +67,7 @@ TEST_CASE("log-probabilities equal the reference", "[golden]") {
 }
 
 TEST_CASE("hidden states give the reference's log-probabilities", "[golden][pooling]") {
-  for (const GoldenVariant& variant : goldens_or_notice()) {
+  for (const GoldenVariant& variant : load_goldens()) {
     if (variant.format != "f16") continue;
     const gguf::File file = gguf::File::open(variant.path);
     ModelHarness::Options options;
@@ -90,7 +83,7 @@ TEST_CASE("hidden states give the reference's log-probabilities", "[golden][pool
 }
 
 TEST_CASE("a token's logits are the same bits in any company", "[golden]") {
-  for (const GoldenVariant& variant : goldens_or_notice()) {
+  for (const GoldenVariant& variant : load_goldens()) {
     INFO(variant.path);
     const gguf::File file = gguf::File::open(variant.path);
     ModelHarness::Options options;
