@@ -15,10 +15,10 @@ inline constexpr int kCtas = 2, kHalfRows = kRows / kCtas;
 inline constexpr uint16_t kBoth = 3;
 
 // What boxes are cut from: rows of tokens in one plane or two (then work.steps covers both, one after the
-// other), and the weight rows of a tile: CTA r of a pair asks for rows_a_tile * tile + first[r] on of
-// weights[r].
+// other: the low one first, as a small term added to a large sum is cut off), and the weight rows of a tile:
+// CTA r of a pair asks for rows_a_tile * tile + first[r] on of weights[r].
 struct Boxes {
-  CUtensorMap tokens, tokens_low, weights[kCtas];
+  CUtensorMap first_plane, second_plane, weights[kCtas];
   int32_t rows_a_tile, first[kCtas];
   int32_t plane_steps;
 };
@@ -28,7 +28,7 @@ __device__ __forceinline__ void ask_for_boxes(const Ring& ring, const Work& work
                                               uint32_t rank) {
   const CUtensorMap& weights = rank == 0 ? boxes.weights[0] : boxes.weights[1];
   const int32_t first = rank == 0 ? boxes.first[0] : boxes.first[1];
-  prefetch_map(boxes.tokens), prefetch_map(weights);
+  prefetch_map(boxes.first_plane), prefetch_map(weights);
   Place at;
   const int32_t tiles = work.token_tiles * work.row_tiles, pairs = gridDim.x / kCtas;
 #pragma unroll 1
@@ -37,12 +37,12 @@ __device__ __forceinline__ void ask_for_boxes(const Ring& ring, const Work& work
     const int32_t row = tile / work.token_tiles * boxes.rows_a_tile + first;
 #pragma unroll 1
     for (int32_t step = 0; step < work.steps; ++step, at.next()) {
-      const bool low = step >= boxes.plane_steps;
-      const int32_t col = (low ? step - boxes.plane_steps : step) * kCols;
+      const bool second = step >= boxes.plane_steps;
+      const int32_t col = (second ? step - boxes.plane_steps : step) * kCols;
       const uint32_t filled = ring.filled(at.slot);
       barrier_wait(ring.read(at.slot), at.parity ^ 1);
       barrier_arrive_expecting(filled, 1, kStageBytes);
-      copy_box(ring.tokens(at.slot), low ? boxes.tokens_low : boxes.tokens, token, col, filled);
+      copy_box(ring.tokens(at.slot), second ? boxes.second_plane : boxes.first_plane, token, col, filled);
       copy_box_to(ring.weights(at.slot) + rank * kHalfRows * kCols * 2, weights, row, col, filled, kBoth);
     }
   }

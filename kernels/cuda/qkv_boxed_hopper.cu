@@ -125,9 +125,12 @@ void launch(const BoxedWeights& w, const HalfRows& in, const QkvFinish& op, cons
   const CUtensorMap weights = tensor_map(w.rows, w.count, w.depth, w.stride, kHalfRows);
   const int32_t plane_steps = work.steps;
   if (in.low != nullptr) work.steps *= 2;
-  const Boxes boxes{tokens(in.rows),    tokens(in.low != nullptr ? in.low : in.rows),
-                    {weights, weights}, kRows,
-                    {0, kHalfRows},     plane_steps};
+  const Boxes boxes{tokens(in.low != nullptr ? in.low : in.rows),
+                    tokens(in.rows),
+                    {weights, weights},
+                    kRows,
+                    {0, kHalfRows},
+                    plane_steps};
   launch_pairs(boxes, work, Heads<kHeadDim>{op, step.positions, step.slot_mapping, kv, q}, stream);
 }
 

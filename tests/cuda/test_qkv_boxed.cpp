@@ -154,6 +154,7 @@ TEST_CASE("queries, keys and values in one kernel", "[cuda][qkv][boxed]") {
   }
   check({{14, 2, 64}, true, false, true, true, 896, 700});
   check({{28, 4, 128}, true, false, true, true, 512, 300});
+  check({{28, 4, 128}, true, false, true, true, 3584, 200});
   check({{32, 8, 128}, false, true, true, true, 320, 513});
   check({{5, 1, 64}, true, true, false, false, 96, 129});
   check({{3, 1, 128}, false, false, true, true, 64, 1});
