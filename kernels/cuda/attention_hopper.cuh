@@ -136,9 +136,10 @@ struct RowState {
   }
 
   // Asks for weights times values to be added to the sums.
-  __device__ __forceinline__ void ask_values(const Weights& weights, uint32_t values) {
+  __device__ __forceinline__ void ask_values(Weights& weights, uint32_t values) {
     const uint64_t b = swizzled_rows(values, L::kKeyBytes);
     hold(out);
+    hold(weights);
     products_begin();
 #pragma unroll
     for (int k = 0; k < kKeys / 16; ++k) multiply_values(out, weights[k], operand_at(b, k * 2048));

@@ -117,7 +117,7 @@ class Producer {
       *reinterpret_cast<uint4*>(tile + columns * L::kKeyBytes + row * kBoxCols * 2 + i % 8 * 16) =
           make_uint4(0, 0, 0, 0);
     }
-    products_see_shared();
+    shared_before_async();
     __syncwarp();
     if (lane_index() == 0) barrier_arrive(ring_.full(1, place_.stage));
   }
@@ -193,7 +193,7 @@ class Consumer {
   }
 
   // Adds the values of the tile before, by their weights, and finds the weights of this one.
-  __device__ __forceinline__ void step(State& state, int32_t tile, const Weights& before, Weights& weights) {
+  __device__ __forceinline__ void step(State& state, int32_t tile, Weights& before, Weights& weights) {
     barrier_wait(ring_.full(0, keys_.stage), keys_.parity);
     turn_wait(group_);
     state.ask_scores(shared_address(queries_), ring_.tile(0, keys_.stage));
@@ -213,7 +213,7 @@ class Consumer {
     state.scale_out(rescale);
   }
 
-  __device__ __forceinline__ void last_step(State& state, const Weights& before) {
+  __device__ __forceinline__ void last_step(State& state, Weights& before) {
     barrier_wait(ring_.full(1, values_.stage), values_.parity);
     state.ask_values(before, ring_.tile(1, values_.stage));
     products_wait<0>();
@@ -267,7 +267,7 @@ class Consumer {
       *reinterpret_cast<uint4*>(to) = high;
       *reinterpret_cast<uint4*>(to + L::kQueryPlane) = low;
     }
-    products_see_shared();
+    shared_before_async();
     warpgroup_sync(group_);
   }
 

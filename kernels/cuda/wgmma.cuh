@@ -38,6 +38,13 @@ __device__ __forceinline__ void hold(float (&d)[kTiles][4]) {
 #pragma unroll
     for (float& sum : tile) asm volatile("" : "+f"(sum)::"memory");
 }
+template <int kTiles>
+__device__ __forceinline__ void hold(uint32_t (&a)[kTiles][4]) {
+#pragma unroll
+  for (auto& tile : a)
+#pragma unroll
+    for (uint32_t& pair : tile) asm volatile("" : "+r"(pair)::"memory");
+}
 
 #define QWEND_D(n) "+f"(d[n][0]), "+f"(d[n][1]), "+f"(d[n][2]), "+f"(d[n][3])
 // d += a b: each warp's 16 rows of A (mma.cuh has the layout of a and of d[n], n-tiles of 8 tokens) by 8 NT
