@@ -26,6 +26,10 @@ struct BoxedWeights {
 // one plane, its scale and norm. Rows of out are 16-byte aligned, out.stride and first multiples of 8.
 void boxed_gated(const BoxedWeights& gate, const BoxedWeights& up, const HalfRows& in, int32_t num_tokens,
                  const float* weight_norms, int64_t first, const HalfRowsOut& out, cudaStream_t stream);
+// Whether all weights fit into the FP16 that boxed_gated_blocks() makes of them.
+inline bool boxed_blocks_serve(const CudaMatrix& w) {
+  return w.largest_row_norm() > 0.0f && w.largest_row_norm() < 2000.0f;
+}
 // The same of `count` rows of parts of one block format, from gate_row and up_row on, multiples of 16.
 // Weights become FP16 on their way into shared memory.
 void boxed_gated_blocks(const WeightPart& gate, int64_t gate_row, const WeightPart& up, int64_t up_row,

@@ -237,8 +237,8 @@ bool LargeMatmul::Impl::run_boxed_gated(const CudaMatrix& w, const HalfRows& in,
     const int64_t gate_row = i - gate.first_row, up_row = half + i - up.first_row;
     const int64_t pair_bytes = expanded_bytes(gate) + expanded_bytes(up);
     const int64_t left = std::min({gate.rows - gate_row, up.rows - up_row, half - i});
-    if (pair_bytes > 0 && gate.dtype == up.dtype && format_info(gate.dtype).block_elements > 1 &&
-        gate_row % kTileRows == 0 && up_row % kTileRows == 0) {
+    if (boxed_blocks_serve(w) && pair_bytes > 0 && gate.dtype == up.dtype &&
+        format_info(gate.dtype).block_elements > 1 && gate_row % kTileRows == 0 && up_row % kTileRows == 0) {
       count = left;
       boxed_gated_blocks(gate, gate_row, up, up_row, count, in, num_tokens, w.row_norms(), i, out, stream);
       continue;
