@@ -1,13 +1,17 @@
 // Boxed products of block formats: the third warpgroup turns their tiles (tile_format.cuh) into FP16 rows in
 // shared memory while the others multiply. Matrices are read as they are, once; expanding 7B's gate and up of
 // a layer first takes 150 us, as that writes 270 MB and reads them back.
+//
+// CTAs work in pairs, as those of FP16 do: one expands the gate rows, the other the up rows of a tile, each
+// for both. Expanding a stage takes 570 (Q8_0) to 1,230 cycles (IQ4_XS) of issue and fixed latencies, half of
+// that in a pair; its products take 1,024.
 #include <algorithm>
 
 #include "kernels/check.h"
 #include "kernels/cuda/attention_kernels.h"
 #include "kernels/cuda/error.h"
-#include "kernels/cuda/matmul_boxed.cuh"
 #include "kernels/cuda/matmul_boxed.h"
+#include "kernels/cuda/matmul_boxed_pairs.cuh"
 #include "kernels/cuda/tensor_map.h"
 #include "kernels/cuda/tile_format.cuh"
 
@@ -15,10 +19,10 @@ namespace qwend::cuda {
 namespace boxed {
 namespace {
 
-constexpr int kWarps = kGroupThreads / 32;             // that expand
-constexpr int kOwnTiles = kRows / kTileRows / kWarps;  // row tiles of a warp, a stage
-constexpr int kHalfTiles = kRows / kTileRows / 2;      // of gate
-constexpr int kTileBytes = kTileRows * kCols * 2;      // in shared memory
+constexpr int kWarps = kGroupThreads / 32;         // that expand
+constexpr int kHalfTiles = kHalfRows / kTileRows;  // row tiles of a CTA, a stage
+constexpr int kOwnTiles = kHalfTiles / kWarps;     // of a warp
+constexpr int kTileBytes = kTileRows * kCols * 2;  // in shared memory
 constexpr float kScaleUp =
     32.0f;  // of weights, to keep small scales clear of FP16's subnormals; up to 2,000 fits
 
@@ -29,7 +33,7 @@ struct Tiles {
   int32_t count;  // of 16 rows
 };
 struct BlockRows {
-  Tiles gate, up;
+  Tiles halves[kCtas];             // gate, up
   int32_t col_tiles, super_tiles;  // of a row tile
 };
 
@@ -80,18 +84,17 @@ __device__ __forceinline__ void expand_tile(const TileShare<F>& share, const Lan
   }
 }
 
-// A warp's row tiles of a tile of weight rows.
+// A warp's row tiles of its CTA's half of a tile of weight rows.
 template <class F>
 struct OwnTiles {
   using T = TileFormat<F>;
   const std::byte *data[kOwnTiles], *supers[kOwnTiles];
 
-  __device__ __forceinline__ OwnTiles(const BlockRows& rows, int32_t tile, int warp) {
-    const int first = warp * kOwnTiles;
-    const Tiles& half = first < kHalfTiles ? rows.gate : rows.up;
+  __device__ __forceinline__ OwnTiles(const BlockRows& rows, int32_t tile, uint32_t rank, int warp) {
+    const Tiles& half = rank == 0 ? rows.halves[0] : rows.halves[1];
 #pragma unroll
     for (int i = 0; i < kOwnTiles; ++i) {  // beyond the last: any, nobody reads their sums
-      const int64_t row_tile = min(tile * kHalfTiles + first % kHalfTiles + i, half.count - 1);
+      const int64_t row_tile = min(tile * kHalfTiles + warp * kOwnTiles + i, half.count - 1);
       data[i] = half.data + row_tile * rows.col_tiles * T::kBytes;
       supers[i] = half.supers + row_tile * rows.super_tiles * kTileRows * T::kSuperBytes;
     }
@@ -103,17 +106,18 @@ struct OwnTiles {
 };
 
 // Each stage: the first thread asks for its tokens, all warps write their row tiles, whose loads were asked
-// for a stage before: a tile's registers take its next columns as soon as they are free.
+// for a stage before (a tile's registers take its next columns as soon as they are free), and send them to
+// the other CTA. A place is free when all of the pair have read it, and so have what was sent from it.
 template <class F>
 __device__ __forceinline__ void fill(const Ring& ring, const Work& work, const CUtensorMap& tokens,
-                                     const BlockRows& rows) {
+                                     const BlockRows& rows, uint32_t rank) {
   const Lane lane;
   Place at;
-  const int32_t tiles = work.token_tiles * work.row_tiles;
+  const int32_t tiles = work.token_tiles * work.row_tiles, pairs = gridDim.x / kCtas;
 #pragma unroll 1
-  for (int32_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-    const int32_t token = tile % work.token_tiles * kTokens;
-    const OwnTiles<F> own(rows, tile / work.token_tiles, lane.warp);
+  for (int32_t tile = blockIdx.x / kCtas; tile < tiles; tile += pairs) {
+    const int32_t token = (tile % work.token_tiles * kCtas + rank) * kTokens;
+    const OwnTiles<F> own(rows, tile / work.token_tiles, rank, lane.warp);
     TileShare<F> shares[kOwnTiles];
 #pragma unroll
     for (int i = 0; i < kOwnTiles; ++i) own.load(i, 0, lane.lane, shares[i]);
@@ -121,9 +125,10 @@ __device__ __forceinline__ void fill(const Ring& ring, const Work& work, const C
     for (int32_t step = 0; step < work.steps; ++step, at.next()) {
       barrier_wait(ring.read(at.slot), at.parity ^ 1);
       const uint32_t filled = ring.filled(at.slot),
-                     own_rows = ring.weights(at.slot) + lane.warp * kOwnTiles * kTileBytes;
+                     own_rows =
+                         ring.weights(at.slot) + (rank * kHalfTiles + lane.warp * kOwnTiles) * kTileBytes;
       if (threadIdx.x == kGroups * kGroupThreads) {
-        barrier_expect(filled, kTokenBytes);
+        barrier_expect(filled, kTokenBytes + kHalfTiles * kTileBytes);
         copy_box(ring.tokens(at.slot), tokens, token, step * kCols, filled);
       }
       const int32_t next = min(step + 1, work.steps - 1);
@@ -134,35 +139,41 @@ __device__ __forceinline__ void fill(const Ring& ring, const Work& work, const C
       }
       shared_before_async();
       __syncwarp();
-      if (lane.lane == 0) barrier_arrive(filled);
+      if (lane.lane == 0) {
+        copy_to_cta(own_rows, kOwnTiles * kTileBytes, filled, rank ^ 1);
+        barrier_arrive(filled);
+      }
     }
   }
 }
 
 template <class F>
-__global__ void __launch_bounds__(kThreads, 1)
+__global__ void __cluster_dims__(kCtas) __launch_bounds__(kThreads, 1)
     block_kernel(const __grid_constant__ CUtensorMap tokens, const __grid_constant__ BlockRows rows,
                  const __grid_constant__ Work work, const __grid_constant__ Gated epilogue) {
   extern __shared__ unsigned char shared[];
   const Ring ring(shared);
-  if (threadIdx.x == 0) ring.clear(kWarps, kGroups);
-  __syncthreads();
+  const uint32_t rank = cluster_rank();
+  if (threadIdx.x == 0) ring.clear(kWarps, kCtas * kGroups);
+  cluster_sync();
   const int group = static_cast<int>(threadIdx.x) / kGroupThreads;
   if (group == kGroups) {
     give_registers<104>();
-    fill<F>(ring, work, tokens, rows);
-    return;
-  }
-  take_registers<200>();
-  Place at;
-  const int32_t tiles = work.token_tiles * work.row_tiles;
+    fill<F>(ring, work, tokens, rows, rank);
+    __syncwarp();
+  } else {
+    take_registers<200>();
+    Place at;
+    const int32_t tiles = work.token_tiles * work.row_tiles, pairs = gridDim.x / kCtas;
 #pragma unroll 1
-  for (int32_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-    Sums sums;
-    multiply_tile<1>(ring, group, work.steps, at, sums);
-    epilogue.finish<true>(sums, tile % work.token_tiles * kTokens + own_row(), tile / work.token_tiles,
-                          work.num_tokens);
+    for (int32_t tile = blockIdx.x / kCtas; tile < tiles; tile += pairs) {
+      Sums sums;
+      multiply_tile<kCtas>(ring, group, work.steps, at, sums);
+      epilogue.finish<true>(sums, (tile % work.token_tiles * kCtas + rank) * kTokens + own_row(),
+                            tile / work.token_tiles, work.num_tokens);
+    }
   }
+  cluster_sync();  // a CTA that has left can't be written to
 }
 
 template <class F>
@@ -183,7 +194,7 @@ void boxed_gated_blocks(const WeightPart& gate, int64_t gate_row, const WeightPa
   using namespace boxed;
   CHECK(gate.dtype == up.dtype && gate.cols == up.cols && count % 8 == 0);
   CHECK(gate_row % kTileRows == 0 && up_row % kTileRows == 0);
-  const Work work = work_of(num_tokens, kTokens, count, kRows / 2, padded_width(gate.cols));
+  const Work work = work_of(num_tokens, kCtas * kTokens, count, kHalfRows, padded_width(gate.cols));
   const CUtensorMap tokens = tensor_map(in.rows, num_tokens, gate.cols, in.stride, kTokens);
   with_block_format(gate.dtype, [&]<class F>() {
     static const int multiprocessors = [] {
@@ -191,9 +202,11 @@ void boxed_gated_blocks(const WeightPart& gate, int64_t gate_row, const WeightPa
           cudaFuncSetAttribute(block_kernel<F>, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes));
       return multiprocessor_count();
     }();
-    const BlockRows rows{tiles_of<F>(gate, gate_row, count), tiles_of<F>(up, up_row, count),
-                         static_cast<int32_t>(gate.col_tiles()), static_cast<int32_t>(gate.cols / 256)};
-    const auto ctas = static_cast<unsigned>(std::min(work.token_tiles * work.row_tiles, multiprocessors));
+    const BlockRows rows{{tiles_of<F>(gate, gate_row, count), tiles_of<F>(up, up_row, count)},
+                         static_cast<int32_t>(gate.col_tiles()),
+                         static_cast<int32_t>(gate.cols / 256)};
+    const int tiles = work.token_tiles * work.row_tiles;
+    const auto ctas = static_cast<unsigned>(kCtas * std::min(tiles, multiprocessors / kCtas));
     block_kernel<F><<<ctas, kThreads, kSharedBytes, stream>>>(
         tokens, rows, work, gated(in, weight_norms, 1.0f / kScaleUp, first, count, out));
   });

@@ -46,6 +46,17 @@ __device__ __forceinline__ uint32_t cluster_rank() {
 __device__ __forceinline__ void cluster_sync() {
   asm volatile("barrier.cluster.arrive.aligned; barrier.cluster.wait.aligned;" ::: "memory");
 }
+// Bytes of this CTA's shared memory, a multiple of 16, to the same place in CTA `rank` of the cluster, whose
+// barrier of this address expects them.
+__device__ __forceinline__ void copy_to_cta(uint32_t shared, uint32_t bytes, uint32_t barrier,
+                                            uint32_t rank) {
+  asm volatile(
+      "{ .reg .b32 to, there; mapa.shared::cluster.u32 to, %0, %3; mapa.shared::cluster.u32 there, %2, %3;\n"
+      "cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes [to], [%0], %1, [there]; }" ::
+          "r"(shared),
+      "r"(bytes), "r"(barrier), "r"(rank)
+      : "memory");
+}
 // One arrival at the barrier of this address in CTA `rank` of the cluster.
 __device__ __forceinline__ void barrier_arrive_at(uint32_t barrier, uint32_t rank) {
   asm volatile(
