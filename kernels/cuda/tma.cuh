@@ -51,7 +51,8 @@ __device__ __forceinline__ void cluster_sync() {
 __device__ __forceinline__ void copy_to_cta(uint32_t shared, uint32_t bytes, uint32_t barrier,
                                             uint32_t rank) {
   asm volatile(
-      "{ .reg .b32 to, there; mapa.shared::cluster.u32 to, %0, %3; mapa.shared::cluster.u32 there, %2, %3;\n"
+      "{ .reg .b32 to; .reg .b32 there; mapa.shared::cluster.u32 to, %0, %3; mapa.shared::cluster.u32 there, "
+      "%2, %3;\n"
       "cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes [to], [%0], %1, [there]; }" ::
           "r"(shared),
       "r"(bytes), "r"(barrier), "r"(rank)
