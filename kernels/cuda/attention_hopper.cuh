@@ -93,7 +93,7 @@ __device__ __forceinline__ void warpgroup_sync(int32_t w) {
   asm volatile("bar.sync %0, %1;" ::"r"(1 + w), "n"(kWarpgroup) : "memory");
 }
 // Two warpgroups take turns in asking for products: while one's run, the other finds its weights. Warpgroup 0
-// begins; turn_begin() once for all, by warpgroup 1.
+// begins: warpgroup 1 passes its turn once before all else.
 __device__ __forceinline__ void turn_pass(int32_t w) {
   asm volatile("bar.arrive %0, %1;" ::"r"(1 + kWarpgroups + (w ^ 1)), "n"(2 * kWarpgroup) : "memory");
 }
