@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/check.h"
+#include "kernels/cuda/matmul_large_epilogue.h"
 #include "kernels/cuda/qkv_boxed.h"
 
 namespace qwend::cuda {
@@ -167,6 +168,7 @@ void CudaBackend::wait() const { CUDA_CHECK(cudaStreamSynchronize(stream_.get())
 bool CudaBackend::begin_step(const StepInput& input, uint64_t program) {
   on_device(device_);
   graphs_.abandon_recording();
+  pending_.reset();  // of a step that was given up
   const int32_t num_tokens = input.num_tokens();
   CHECK(num_tokens > 0 && num_tokens <= max_tokens_);
   CHECK(static_cast<int32_t>(input.logit_rows.size()) <= max_logit_rows_);
@@ -235,11 +237,22 @@ const float2* CudaBackend::rope_angles(const RopeTable& table) {
 HalfRows CudaBackend::normalise(const DeviceVector& norm, float eps, const DeviceActivation& x,
                                 const int32_t* index, int32_t rows, Planes planes) {
   ensure_normed(x.width());
+  auto& source = const_cast<CudaActivation&>(activation(x));  // only what is pending is added
+  Addend addend;
+  if (pending_ && pending_->to == &source && index == nullptr) addend = std::exchange(pending_, {})->sums;
+  settle();
   HalfRowsOut out = normed_.out();
   if (planes == Planes::One) out.low = nullptr;
   out.norm = norms_.data();
-  rms_norm(activation(x).values.data(), x.width(), index, rows, values(norm), eps, out, stream_.get());
+  rms_norm(source.values.data(), x.width(), index, rows, values(norm), eps, out, stream_.get(), addend);
   return {out.rows, out.scale, out.stride, out.low, out.norm};
+}
+
+void CudaBackend::settle() {
+  if (!pending_) return;
+  const auto [to, sums] = *std::exchange(pending_, {});
+  add_rows({const_cast<float*>(sums.data), sums.stride}, to->width(), tokens(), sums.scale,
+           {to->values.data(), to->width()}, stream_.get());
 }
 
 CudaBackend::Product CudaBackend::product_for(const CudaMatrix& w, int32_t rows, Epilogue epilogue) {
@@ -336,8 +349,17 @@ HalfRows CudaBackend::half_rows(const CudaActivation& a) {
 
 void CudaBackend::linear_residual(const DeviceMatrix& w, const DeviceActivation& in, DeviceActivation& x) {
   if (decode_.noting()) decode_.linear_residual(weights(w));
-  matmul(weights(w), half_rows(activation(in)), tokens(), Epilogue::Add,
-         {activation(x).values.data(), x.width(), nullptr});
+  settle();
+  const HalfRows rows = half_rows(activation(in));
+  const bool waits = rows.scale != nullptr && x.width() % 4 == 0 &&
+                     product_for(weights(w), tokens(), Epilogue::Add) == Product::Large;
+  if (waits) {
+    if (const auto sums = large_.sums(weights(w), rows, tokens())) {
+      pending_ = {&activation(x), *sums};
+      return;
+    }
+  }
+  matmul(weights(w), rows, tokens(), Epilogue::Add, {activation(x).values.data(), x.width(), nullptr});
 }
 
 void CudaBackend::swiglu(const CudaMatrix& gate_up, const HalfRows& in, int32_t rows, CudaActivation& h) {
@@ -407,6 +429,7 @@ void CudaBackend::add_shared_expert(const MoeFfn& op, const HalfRows& normed, Cu
 void CudaBackend::logits(const DeviceVector& norm, float eps, const DeviceMatrix& output,
                          const DeviceActivation& x) {
   if (decode_.noting()) decode_.logits(values(norm), eps, weights(output));
+  settle();
   if (step_.num_logit_rows > 0) {
     ensure_logits(output.rows());
     if (step_program_ != 0) program_vocab_ = vocab_;

@@ -95,6 +95,7 @@ class CudaBackend final : public Backend {
   static Product product_for(const CudaMatrix& w, int32_t rows, Epilogue epilogue);
   void matmul(const CudaMatrix& w, const HalfRows& in, int32_t rows, Epilogue epilogue, const MatmulOut& out);
   HalfRows half_rows(const CudaActivation& a);
+  void settle();  // adds what is pending
   void queries_keys_values(const CudaMatrix& w, const HalfRows& in, QkvFinish op, const KvLayer& kv,
                            float* q);
   void swiglu(const CudaMatrix& gate_up, const HalfRows& in, int32_t rows, CudaActivation& h);
@@ -116,6 +117,12 @@ class CudaBackend final : public Backend {
   DecodePath decode_;
   HalfBuffer normed_;
   int64_t normed_width_ = 0;
+  // Sums of a prompt's down projection wait for the norm that reads them anyway.
+  struct Pending {
+    CudaActivation* to;
+    Addend sums;
+  };
+  std::optional<Pending> pending_;
   DeviceBuffer<float> qkv_;                 // two of [T, (H + 2K) hd]: of the input's planes
   DeviceBuffer<int32_t> ids_;               // [T]
   DeviceBuffer<float> norms_;               // [T] of the rows in normed_

@@ -21,6 +21,7 @@ std::vector<float> CudaBackend::read_logits(int32_t row) {
 std::vector<float> CudaBackend::read(const DeviceActivation& a, int32_t token) {
   CHECK(token >= 0 && token < max_tokens_);
   CUDA_CHECK(cudaSetDevice(device_));
+  settle();
   const CudaActivation& from = activation(a);
   const auto width = static_cast<size_t>(a.width());
   std::vector<float> out(width);
@@ -41,6 +42,7 @@ std::vector<float> CudaBackend::read(const DeviceActivation& a, int32_t token) {
 void CudaBackend::write(DeviceActivation& a, int32_t token, std::span<const float> row) {
   CHECK(token >= 0 && token < max_tokens_ && static_cast<int64_t>(row.size()) == a.width());
   CUDA_CHECK(cudaSetDevice(device_));
+  settle();
   CudaActivation& to = activation(a);
   if (!to.has_values && to.has_half) {  // the other rows' values live in FP16
     HalfRows rows = to.half.in();

@@ -28,14 +28,14 @@ __device__ float4 load_part(const float* row, int64_t column, int64_t width) {
 // block, and wait for nobody. The order of the sum depends on the stride alone.
 template <int kThreads, int kVectors, int kRows, bool kWhole>
 __global__ void __launch_bounds__(kThreads* kRows)
-    rms_norm_kernel(const float* x, int64_t width, const int32_t* index, int32_t num_rows,
-                    const float* weight, float eps, HalfRowsOut out) {
+    rms_norm_kernel(float* x, int64_t width, const int32_t* index, int32_t num_rows, const float* weight,
+                    float eps, HalfRowsOut out, Addend addend) {
   static_assert(kRows == 1 || kThreads == kWarp);
   __shared__ float partial_sums[kThreads / 32], partial_norms[kThreads / 32];
   __shared__ uint32_t partial_maxima[kThreads / 32];
   const int64_t row = int64_t{blockIdx.x} * kRows + threadIdx.y;
   if (row >= num_rows) return;  // a whole warp: with one row a block there are none
-  const float* source = x + (index != nullptr ? index[row] : row) * width;
+  float* const source = x + (index != nullptr ? index[row] : row) * width;
   const auto column = [&](int i) { return int64_t{4} * (i * kThreads + static_cast<int>(threadIdx.x)); };
 
   float4 v[kVectors], w[kVectors];
@@ -43,6 +43,16 @@ __global__ void __launch_bounds__(kThreads* kRows)
   for (int i = 0; i < kVectors; ++i) v[i] = load_part<kWhole>(source, column(i), width);
 #pragma unroll
   for (int i = 0; i < kVectors; ++i) w[i] = load_part<kWhole>(weight, column(i), width);
+  if (addend.data != nullptr) {
+    const float by = addend.scale[row];
+#pragma unroll
+    for (int i = 0; i < kVectors; ++i) {
+      const float4 sum = load_part<kWhole>(addend.data + row * addend.stride, column(i), width);
+      v[i] = {fmaf(sum.x, by, v[i].x), fmaf(sum.y, by, v[i].y), fmaf(sum.z, by, v[i].z),
+              fmaf(sum.w, by, v[i].w)};
+      if (column(i) < width) *reinterpret_cast<float4*>(source + column(i)) = v[i];
+    }
+  }
   float squares = 0.0f;
 #pragma unroll
   for (int i = 0; i < kVectors; ++i) {
@@ -84,13 +94,13 @@ __global__ void __launch_bounds__(kThreads* kRows)
 
 // Threads and vectors of 4 a thread follow from the width alone, never from the number of rows.
 template <int kThreads, int kVectors, int kRows = 1>
-void launch_rms_norm(const float* x, int64_t width, const int32_t* index, int32_t num_rows,
-                     const float* weight, float eps, const HalfRowsOut& out, cudaStream_t stream) {
+void launch_rms_norm(float* x, int64_t width, const int32_t* index, int32_t num_rows, const float* weight,
+                     float eps, const HalfRowsOut& out, const Addend& addend, cudaStream_t stream) {
   const auto kernel = vector_rows(x, width) && vector_rows(weight, 0)
                           ? rms_norm_kernel<kThreads, kVectors, kRows, true>
                           : rms_norm_kernel<kThreads, kVectors, kRows, false>;
   kernel<<<blocks_for(num_rows, kRows), dim3(kThreads, kRows), 0, stream>>>(x, width, index, num_rows, weight,
-                                                                            eps, out);
+                                                                            eps, out, addend);
   CUDA_CHECK_LAUNCH();
 }
 
@@ -149,10 +159,12 @@ void resolve_tokens(const DeviceStep& step, const int32_t* drawn, int32_t* ids, 
   CUDA_CHECK_LAUNCH();
 }
 
-void rms_norm(const float* x, int64_t width, const int32_t* index, int32_t num_rows, const float* weight,
-              float eps, const HalfRowsOut& out, cudaStream_t stream) {
+void rms_norm(float* x, int64_t width, const int32_t* index, int32_t num_rows, const float* weight, float eps,
+              const HalfRowsOut& out, cudaStream_t stream, const Addend& addend) {
   CHECK(width > 0 && out.stride >= width && out.stride % 64 == 0);
   CHECK(out.stride <= kMaxNormWidth);
+  CHECK(addend.data == nullptr || (index == nullptr && width % 4 == 0 && vector_rows(x, width) &&
+                                   vector_rows(addend.data, addend.stride)));
   if (num_rows == 0) return;
   const auto launch = out.stride <= 512    ? launch_rms_norm<kWarp, 4, 4>
                       : out.stride <= 1024 ? launch_rms_norm<kWarp, 8, 4>
@@ -160,7 +172,7 @@ void rms_norm(const float* x, int64_t width, const int32_t* index, int32_t num_r
                       : out.stride <= 4096 ? launch_rms_norm<512, 2>
                       : out.stride <= 8192 ? launch_rms_norm<1024, 2>
                                            : launch_rms_norm<1024, 4>;
-  launch(x, width, index, num_rows, weight, eps, out, stream);
+  launch(x, width, index, num_rows, weight, eps, out, addend, stream);
 }
 
 void round_rows(const float* x, int64_t width, int32_t num_rows, const uint32_t* row_max,

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "kernels/cuda/activations.h"
+#include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/matmul_boxed.h"
 #include "kernels/cuda/resources.h"
 #include "kernels/cuda/weights.h"
@@ -76,6 +77,9 @@ class LargeMatmul {
   void reserve(int64_t max_rows);  // of matrices whose outputs are added or gated; start-up only
   void run(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, Epilogue epilogue,
            const MatmulOut& out);
+  // What run() would add to rows, scaled, by scaled `in`: the sums for somebody else to add, until the next
+  // call of any kind. Nothing where there is no room for all of them.
+  std::optional<Addend> sums(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens);
   // All rows of w as boxed products of num_tokens read them, where they are or expanded into scratch: until
   // the next call of any kind. Nothing where num_tokens is below least_boxed or scratch doesn't hold them.
   std::optional<BoxedWeights> boxed_rows(const CudaMatrix& w, int32_t num_tokens);

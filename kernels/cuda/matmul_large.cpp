@@ -55,6 +55,7 @@ struct LargeMatmul::Impl {
   void run_part(const WeightPart& part, const HalfRows& in, int32_t num_tokens, Epilogue epilogue,
                 const MatmulOut& out);
   void run_swiglu(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, const MatmulOut& out);
+  std::optional<Addend> sums(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens);
   std::optional<BoxedWeights> boxed_rows(const CudaMatrix& w, int32_t num_tokens);
   bool run_boxed_gated(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens, const HalfRowsOut& out);
 
@@ -202,6 +203,15 @@ bool whole_eights(const CudaMatrix& w) {
 
 }  // namespace
 
+std::optional<Addend> LargeMatmul::Impl::sums(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens) {
+  const int64_t stride = round_up(w.rows(), 4);
+  reserve(w.rows());
+  if (in.scale == nullptr || in.low != nullptr || stride * num_tokens > static_cast<int64_t>(product.size()))
+    return {};
+  run(w, in.unscaled(), num_tokens, Epilogue::Store, {product.data(), stride});
+  return Addend{product.data(), stride, in.scale};
+}
+
 std::optional<BoxedWeights> LargeMatmul::Impl::boxed_rows(const CudaMatrix& w, int32_t num_tokens) {
   const int64_t stride = padded_width(w.cols());
   const BoxedWeights all{nullptr, w.rows(), w.cols(), stride};
@@ -325,6 +335,9 @@ LargeMatmul::LargeMatmul(int32_t max_tokens, const Scratch& scratch, cudaStream_
     : impl_(std::make_unique<Impl>(max_tokens, scratch, stream, least_boxed)) {}
 LargeMatmul::~LargeMatmul() = default;
 void LargeMatmul::reserve(int64_t max_rows) { impl_->reserve(max_rows); }
+std::optional<Addend> LargeMatmul::sums(const CudaMatrix& w, const HalfRows& in, int32_t num_tokens) {
+  return impl_->sums(w, in, num_tokens);
+}
 std::optional<BoxedWeights> LargeMatmul::boxed_rows(const CudaMatrix& w, int32_t num_tokens) {
   return impl_->boxed_rows(w, num_tokens);
 }
