@@ -60,12 +60,13 @@ struct Place {
 };
 
 // Lane 4 g + c of a warp has columns 8 n + 2 c, + 1 of rows g (sums[n][0, 1]) and g + 8.
-using Sums = float[kRows / 8][4];
+template <int kTileRows = kRows>
+using Sums = float[kTileRows / 8][4];
 
 // All columns of a tile. One thread of the warpgroup tells each CTA of the cluster that it has read a place.
-template <int kCtas>
+template <int kCtas, int kEights>
 __device__ __forceinline__ void multiply_tile(const Ring& ring, int group, int32_t steps, Place& at,
-                                              Sums& sums) {
+                                              float (&sums)[kEights][4]) {
   const auto thread = threadIdx.x % kGroupThreads;
   const auto release = [&](int slot) {
     if (thread % 32 != 0 || thread >= 32 * kCtas) return;
@@ -107,6 +108,7 @@ __device__ __forceinline__ void exchange(uint32_t (&v)[4]) {
 
 // What becomes of sums. kMixed: eight weight rows lie in shared memory in the order 0 4 1 5 2 6 3 7.
 struct Gated {
+  static constexpr int kTileRows = kRows;
   const float *in_scale, *in_norm;  // [T]
   const float* weight_norms;        // [2]
   float weight_scale;               // what to multiply by to have the weights
@@ -117,7 +119,7 @@ struct Gated {
 
   // row: of the lane's sums [.][0]; tile: of weight rows.
   template <bool kMixed = false>
-  __device__ __forceinline__ void finish(const Sums& sums, int32_t row, int32_t tile,
+  __device__ __forceinline__ void finish(const Sums<>& sums, int32_t row, int32_t tile,
                                          int32_t num_tokens) const {
     const auto lane = static_cast<int32_t>(threadIdx.x % 32);
 #pragma unroll

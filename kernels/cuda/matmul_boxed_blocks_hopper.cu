@@ -167,7 +167,7 @@ __global__ void __cluster_dims__(kCtas) __launch_bounds__(kThreads, 1)
     const int32_t tiles = work.token_tiles * work.row_tiles, pairs = gridDim.x / kCtas;
 #pragma unroll 1
     for (int32_t tile = blockIdx.x / kCtas; tile < tiles; tile += pairs) {
-      Sums sums;
+      Sums<> sums;
       multiply_tile<kCtas>(ring, group, work.steps, at, sums);
       epilogue.finish<true>(sums, (tile % work.token_tiles * kCtas + rank) * kTokens + own_row(),
                             tile / work.token_tiles, work.num_tokens);

@@ -23,11 +23,13 @@ struct Boxes {
   int32_t plane_steps;
 };
 
-// work.token_tiles: pairs of them.
+// work.token_tiles: pairs of them. kTileRows: of weights, in the first part of a stage's place.
+template <int kTileRows>
 __device__ __forceinline__ void ask_for_boxes(const Ring& ring, const Work& work, const Boxes& boxes,
                                               uint32_t rank) {
   const CUtensorMap& weights = rank == 0 ? boxes.weights[0] : boxes.weights[1];
   const int32_t first = rank == 0 ? boxes.first[0] : boxes.first[1];
+  constexpr int kHalf = kTileRows / kCtas;
   prefetch_map(boxes.first_plane), prefetch_map(weights);
   Place at;
   const int32_t tiles = work.token_tiles * work.row_tiles, pairs = gridDim.x / kCtas;
@@ -41,9 +43,9 @@ __device__ __forceinline__ void ask_for_boxes(const Ring& ring, const Work& work
       const int32_t col = (second ? step - boxes.plane_steps : step) * kCols;
       const uint32_t filled = ring.filled(at.slot);
       barrier_wait(ring.read(at.slot), at.parity ^ 1);
-      barrier_arrive_expecting(filled, 1, kStageBytes);
+      barrier_arrive_expecting(filled, 1, kTokenBytes + kTileRows * kCols * 2);
       copy_box(ring.tokens(at.slot), second ? boxes.second_plane : boxes.first_plane, token, col, filled);
-      copy_box_to(ring.weights(at.slot) + rank * kHalfRows * kCols * 2, weights, row, col, filled, kBoth);
+      copy_box_to(ring.weights(at.slot) + rank * kHalf * kCols * 2, weights, row, col, filled, kBoth);
     }
   }
 }
@@ -62,7 +64,7 @@ __global__ void __cluster_dims__(kCtas) __launch_bounds__(kThreads, 1)
   const int group = static_cast<int>(threadIdx.x) / kGroupThreads;
   if (group == kGroups) {
     give_registers<24>();
-    if (threadIdx.x == kGroups * kGroupThreads) ask_for_boxes(ring, work, boxes, rank);
+    if (threadIdx.x == kGroups * kGroupThreads) ask_for_boxes<Epilogue::kTileRows>(ring, work, boxes, rank);
     __syncwarp();
   } else {
     take_registers<240>();
@@ -70,7 +72,7 @@ __global__ void __cluster_dims__(kCtas) __launch_bounds__(kThreads, 1)
     const int32_t tiles = work.token_tiles * work.row_tiles, pairs = gridDim.x / kCtas;
 #pragma unroll 1
     for (int32_t tile = blockIdx.x / kCtas; tile < tiles; tile += pairs) {
-      Sums sums;
+      Sums<Epilogue::kTileRows> sums;
       multiply_tile<kCtas>(ring, group, work.steps, at, sums);
       epilogue.finish(sums, (tile % work.token_tiles * kCtas + rank) * kTokens + own_row(),
                       tile / work.token_tiles, work.num_tokens);

@@ -10,9 +10,10 @@ namespace {
 
 // The heads of a tile, a row of tokens at a time. Lane 4 g + c has columns 8 n + 2 c, + 1 of a head:
 // rotation's partners d and d + kHeadDim / 2 are the same lane's.
-template <int kHeadDim>
+template <int kHeadDim, int kRowsATile>
 struct Heads {
-  static constexpr int kEights = kHeadDim / 8, kHeadsATile = kRows / kHeadDim;
+  static constexpr int kTileRows = kRowsATile;
+  static constexpr int kEights = kHeadDim / 8, kHeadsATile = kTileRows / kHeadDim;
   using Head = float[kEights][2];  // a lane's columns
 
   QkvFinish op;
@@ -20,7 +21,7 @@ struct Heads {
   KvLayer kv;
   float* q;  // [T, H * kHeadDim]
 
-  __device__ __forceinline__ void finish(const Sums& sums, int32_t row, int32_t tile,
+  __device__ __forceinline__ void finish(const Sums<kTileRows>& sums, int32_t row, int32_t tile,
                                          int32_t num_tokens) const {
     const int32_t heads = op.shape.num_heads + 2 * op.shape.num_kv_heads, c = threadIdx.x % 4;
 #pragma unroll
@@ -115,23 +116,43 @@ struct Heads {
   }
 };
 
-template <int kHeadDim>
+template <int kHeadDim, int kTileRows>
 void launch(const BoxedWeights& w, const HalfRows& in, const QkvFinish& op, const DeviceStep& step,
             const KvLayer& kv, float* q, cudaStream_t stream) {
-  Work work = work_of(step.num_tokens, kCtas * kTokens, w.count, kRows, w.depth);
+  Work work = work_of(step.num_tokens, kCtas * kTokens, w.count, kTileRows, w.depth);
   const auto tokens = [&](const __half* rows) {
     return tensor_map(rows, step.num_tokens, w.depth, in.stride, kTokens);
   };
-  const CUtensorMap weights = tensor_map(w.rows, w.count, w.depth, w.stride, kHalfRows);
+  const CUtensorMap weights = tensor_map(w.rows, w.count, w.depth, w.stride, kTileRows / kCtas);
   const int32_t plane_steps = work.steps;
   if (in.low != nullptr) work.steps *= 2;
   const Boxes boxes{tokens(in.low != nullptr ? in.low : in.rows),
                     tokens(in.rows),
                     {weights, weights},
-                    kRows,
-                    {0, kHalfRows},
+                    kTileRows,
+                    {0, kTileRows / kCtas},
                     plane_steps};
-  launch_pairs(boxes, work, Heads<kHeadDim>{op, step.positions, step.slot_mapping, kv, q}, stream);
+  launch_pairs(boxes, work, Heads<kHeadDim, kTileRows>{op, step.positions, step.slot_mapping, kv, q}, stream);
+}
+
+// Rows of a tile: those whose rounds of tiles take the least time. (0.5B, 2,048 tokens: 40 tiles of 256 rows
+// on 66 pairs of CTAs are a round, as are 48 of 192; 7B: 144 of 256 are three rounds, 288 of 128 are five of
+// half the time.)
+template <int kHeadDim>
+void launch_best(const BoxedWeights& w, const HalfRows& in, const QkvFinish& op, const DeviceStep& step,
+                 const KvLayer& kv, float* q, cudaStream_t stream) {
+  constexpr int64_t kFixed = 24;  // of a tile, in rows: what takes the same time for any number of them
+  static const int64_t pairs = multiprocessor_count() / kCtas;
+  const auto cost = [&](int64_t rows) {
+    const int64_t tiles =
+        (w.count + rows - 1) / rows * ((step.num_tokens + kCtas * kTokens - 1) / (kCtas * kTokens));
+    return (tiles + pairs - 1) / pairs * (rows + kFixed);
+  };
+  if constexpr (kHeadDim == 64) {
+    if (cost(192) < std::min(cost(256), cost(128))) return launch<64, 192>(w, in, op, step, kv, q, stream);
+  }
+  cost(128) < cost(256) ? launch<kHeadDim, 128>(w, in, op, step, kv, q, stream)
+                        : launch<kHeadDim, 256>(w, in, op, step, kv, q, stream);
 }
 
 }  // namespace
@@ -148,8 +169,8 @@ void boxed_qkv(const BoxedWeights& w, const HalfRows& in, const QkvFinish& op, c
   CHECK(boxed_qkv_serves(op, kv) && shape.head_dim == kv.head_dim && shape.num_kv_heads == kv.num_kv_heads);
   CHECK(w.count == int64_t{shape.num_heads + 2 * shape.num_kv_heads} * shape.head_dim && step.num_tokens > 0);
   CHECK(op.qkv == nullptr && op.qkv_low == nullptr);
-  kv.head_dim == 64 ? boxed::launch<64>(w, in, op, step, kv, q, stream)
-                    : boxed::launch<128>(w, in, op, step, kv, q, stream);
+  kv.head_dim == 64 ? boxed::launch_best<64>(w, in, op, step, kv, q, stream)
+                    : boxed::launch_best<128>(w, in, op, step, kv, q, stream);
 }
 
 }  // namespace qwend::cuda

@@ -95,6 +95,35 @@ __device__ __forceinline__ void product_shared(float (&d)[32][4], uint64_t a, ui
         QWEND_D(30), QWEND_D(31)
       : "l"(a), "l"(b), "r"(add));
 }
+__device__ __forceinline__ void product_shared(float (&d)[24][4], uint64_t a, uint64_t b, int add) {
+  asm volatile(
+      "{ .reg .pred p; setp.ne.b32 p, %98, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n192k16.f32.f16.f16 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, "
+      "%19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, "
+      "%36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, "
+      "%53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, %64, %65, %66, %67, %68, %69, "
+      "%70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, %84, %85, %86, "
+      "%87, %88, %89, %90, %91, %92, %93, %94, %95"
+      "}, %96, %97, p, 1, 1, 0, 0; }"
+      : QWEND_D(0), QWEND_D(1), QWEND_D(2), QWEND_D(3), QWEND_D(4), QWEND_D(5), QWEND_D(6), QWEND_D(7),
+        QWEND_D(8), QWEND_D(9), QWEND_D(10), QWEND_D(11), QWEND_D(12), QWEND_D(13), QWEND_D(14), QWEND_D(15),
+        QWEND_D(16), QWEND_D(17), QWEND_D(18), QWEND_D(19), QWEND_D(20), QWEND_D(21), QWEND_D(22), QWEND_D(23)
+      : "l"(a), "l"(b), "r"(add));
+}
+__device__ __forceinline__ void product_shared(float (&d)[16][4], uint64_t a, uint64_t b, int add) {
+  asm volatile(
+      "{ .reg .pred p; setp.ne.b32 p, %66, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, "
+      "%19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, "
+      "%36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, "
+      "%53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+      "}, %64, %65, p, 1, 1, 0, 0; }"
+      : QWEND_D(0), QWEND_D(1), QWEND_D(2), QWEND_D(3), QWEND_D(4), QWEND_D(5), QWEND_D(6), QWEND_D(7),
+        QWEND_D(8), QWEND_D(9), QWEND_D(10), QWEND_D(11), QWEND_D(12), QWEND_D(13), QWEND_D(14), QWEND_D(15)
+      : "l"(a), "l"(b), "r"(add));
+}
 #undef QWEND_D
 
 }  // namespace qwend::cuda

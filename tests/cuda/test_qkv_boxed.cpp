@@ -158,6 +158,9 @@ TEST_CASE("queries, keys and values in one kernel", "[cuda][qkv][boxed]") {
   check({{32, 8, 128}, false, true, true, true, 320, 513});
   check({{5, 1, 64}, true, true, false, false, 96, 129});
   check({{3, 1, 128}, false, false, true, true, 64, 1});
+  // Tiles of 192 and 128 rows where a device has 132 multiprocessors.
+  check({{14, 2, 64}, true, false, true, true, 256, 2048});
+  check({{28, 4, 128}, true, false, true, true, 256, 2048});
 }
 
 TEST_CASE("queries, keys and values in one kernel, small", "[cuda][qkv][boxed][sanitize]") {
