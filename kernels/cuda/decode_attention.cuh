@@ -82,25 +82,6 @@ class DecodeAttention {
     }
   }
 
-  // Asks for keys and values of the CTA's first unit to be in L2, where it has more of them than its warps
-  // load while they wait for queries. In a layer's first phase: memory has little else to do then, and long
-  // contexts came at half of its speed.
-  __device__ __forceinline__ void fetch_ahead() const {
-    const AttentionUnit& u = token_.first;
-    const int warp = warp_index();
-    if (u.end - u.begin <= kKeyWarps * kTileKeys || warp >= kKeyWarps) return;
-    constexpr int kLine = 128 / sizeof(__half), kLines = kTileKeys * kHeadDim / kLine;  // of a tile
-#pragma unroll 1
-    for (int32_t key = u.begin + warp * kTileKeys; key < u.end; key += kKeyWarps * kTileKeys) {
-      const int64_t at = tile_offset(u, key);
-#pragma unroll
-      for (int line = lane_index(); line < kLines; line += kWarp) {
-        asm volatile("prefetch.global.L2 [%0];" ::"l"(layer_.keys + at + line * kLine));
-        asm volatile("prefetch.global.L2 [%0];" ::"l"(layer_.values + at + line * kLine));
-      }
-    }
-  }
-
   // Of the CTA's first unit, into the token's memory: all threads, before a barrier.
   __device__ static void prepare(const DecodeTable& table, TokenMemory<kHeadDim>& token, Memory& memory) {
     const DecodeAttention all(table, table.layers[0], 0, token, memory);

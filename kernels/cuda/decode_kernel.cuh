@@ -109,7 +109,6 @@ class Step {
       const uint32_t number = layers_run_ + static_cast<uint32_t>(index) + 1;
 #pragma unroll 1
       for (int kind = last ? kOutput : kQkv;; ++kind) {
-        if (kind == kQkv) attention(layer, number).fetch_ahead();
         if (kind == kAttnOutput) attend(layer, number, index);
         const int num_products = last ? table_.num_output_products : layer.num_products[kind];
         const bool normed = kind != kAttnOutput && kind != kDown;
@@ -186,13 +185,9 @@ class Step {
     __syncthreads();
   }
 
-  __device__ __forceinline__ DecodeAttention<kHeadDim> attention(const DecodeLayer& layer,
-                                                                 uint32_t number) const {
-    return {table_, layer, number, *at<TokenMemory<kHeadDim>>(at_.token),
-            *at<AttentionMemory<kHeadDim>>(at_.attention)};
-  }
   __device__ __forceinline__ void attend(const DecodeLayer& layer, uint32_t number, int32_t index) const {
-    attention(layer, number).run();
+    auto& memory = *at<AttentionMemory<kHeadDim>>(at_.attention);
+    DecodeAttention<kHeadDim>(table_, layer, number, *at<TokenMemory<kHeadDim>>(at_.token), memory).run();
     prefetch_layer(index + 1);
   }
 
