@@ -130,8 +130,8 @@ struct RowState {
     for (int plane = 1; plane >= 0; --plane)
 #pragma unroll
       for (int k = 0; k < kHeadDim / 16; ++k)
-        multiply_keys(scores, operand_at(a, plane * L::kQueryPlane + k / 4 * L::kQueryBytes + k % 4 * 32),
-                      operand_at(b, k / 4 * L::kKeyBytes + k % 4 * 32), plane == 0 || k > 0);
+        product_shared(scores, operand_at(a, plane * L::kQueryPlane + k / 4 * L::kQueryBytes + k % 4 * 32),
+                       operand_at(b, k / 4 * L::kKeyBytes + k % 4 * 32), plane == 0 || k > 0);
     products_commit();
   }
 

@@ -12,6 +12,7 @@
 namespace qwend::cuda::boxed {
 
 inline constexpr int kTokens = 128, kRows = 256, kCols = 64;  // of a stage; rows: gate, then up
+inline constexpr int kCtas = 2;                               // that share a tile of weight rows: a pair
 inline constexpr int kGroups = 2;                             // warpgroups that multiply; the last one fills
 inline constexpr int kGroupThreads = 128, kThreads = (kGroups + 1) * kGroupThreads;
 inline constexpr int kTokenBytes = kTokens * kCols * 2, kStageBytes = kTokenBytes + kRows * kCols * 2;
@@ -63,14 +64,13 @@ struct Place {
 template <int kTileRows = kRows>
 using Sums = float[kTileRows / 8][4];
 
-// All columns of a tile. One thread of the warpgroup tells each CTA of the cluster that it has read a place.
-template <int kCtas, int kEights>
+// All columns of a tile. One thread of the warpgroup tells each CTA of the pair that it has read a place.
+template <int kEights>
 __device__ __forceinline__ void multiply_tile(const Ring& ring, int group, int32_t steps, Place& at,
                                               float (&sums)[kEights][4]) {
   const auto thread = threadIdx.x % kGroupThreads;
   const auto release = [&](int slot) {
-    if (thread % 32 != 0 || thread >= 32 * kCtas) return;
-    kCtas == 1 ? barrier_arrive(ring.read(slot)) : barrier_arrive_at(ring.read(slot), thread / 32);
+    if (thread % 32 == 0 && thread < 32 * kCtas) barrier_arrive_at(ring.read(slot), thread / 32);
   };
   int before = -1;
 #pragma unroll 1
@@ -89,6 +89,26 @@ __device__ __forceinline__ void multiply_tile(const Ring& ring, int group, int32
   products_wait<0>();
   hold(sums);
   release(before);
+}
+
+// First of the rows of tokens that a thread of the multiplying warpgroups has sums of, in its tile.
+__device__ __forceinline__ int32_t own_row() {
+  return static_cast<int32_t>(threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4);
+}
+
+// What a multiplying warpgroup does: its tokens of tile after tile. finish(sums, row, tile): the lane's sums
+// [.][0] are of token `row`, and of the weight rows of `tile`.
+template <int kTileRows, class Finish>
+__device__ __forceinline__ void multiply_tiles(const Ring& ring, int group, const Work& work, uint32_t rank,
+                                               const Finish& finish) {
+  Place at;
+  const int32_t tiles = work.token_tiles * work.row_tiles, pairs = gridDim.x / kCtas;
+#pragma unroll 1
+  for (int32_t tile = blockIdx.x / kCtas; tile < tiles; tile += pairs) {
+    Sums<kTileRows> sums;
+    multiply_tile(ring, group, work.steps, at, sums);
+    finish(sums, (tile % work.token_tiles * kCtas + rank) * kTokens + own_row(), tile / work.token_tiles);
+  }
 }
 
 // Four words of each of four lanes: lane c's word j becomes lane j's word c.
@@ -159,11 +179,6 @@ inline Gated gated(const HalfRows& in, const float* weight_norms, float weight_s
           weight_norms,     weight_scale,
           out.rows + first, first == 0 ? out.scale : nullptr,
           out.stride,       static_cast<int32_t>(count)};
-}
-
-// First of the rows of tokens that a thread of the multiplying warpgroups has sums of, in its tile.
-__device__ __forceinline__ int32_t own_row() {
-  return static_cast<int32_t>(threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4);
 }
 
 }  // namespace qwend::cuda::boxed

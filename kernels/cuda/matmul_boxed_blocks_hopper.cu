@@ -163,15 +163,9 @@ __global__ void __cluster_dims__(kCtas) __launch_bounds__(kThreads, 1)
     __syncwarp();
   } else {
     take_registers<200>();
-    Place at;
-    const int32_t tiles = work.token_tiles * work.row_tiles, pairs = gridDim.x / kCtas;
-#pragma unroll 1
-    for (int32_t tile = blockIdx.x / kCtas; tile < tiles; tile += pairs) {
-      Sums<> sums;
-      multiply_tile<kCtas>(ring, group, work.steps, at, sums);
-      epilogue.finish<true>(sums, (tile % work.token_tiles * kCtas + rank) * kTokens + own_row(),
-                            tile / work.token_tiles, work.num_tokens);
-    }
+    multiply_tiles<kRows>(ring, group, work, rank, [&](const Sums<>& sums, int32_t row, int32_t tile) {
+      epilogue.finish<true>(sums, row, tile, work.num_tokens);
+    });
   }
   cluster_sync();  // a CTA that has left can't be written to
 }

@@ -11,7 +11,7 @@
 
 namespace qwend::cuda::boxed {
 
-inline constexpr int kCtas = 2, kHalfRows = kRows / kCtas;
+inline constexpr int kHalfRows = kRows / kCtas;
 inline constexpr uint16_t kBoth = 3;
 
 // What boxes are cut from: rows of tokens in one plane or two (then work.steps covers both, one after the
@@ -68,15 +68,10 @@ __global__ void __cluster_dims__(kCtas) __launch_bounds__(kThreads, 1)
     __syncwarp();
   } else {
     take_registers<240>();
-    Place at;
-    const int32_t tiles = work.token_tiles * work.row_tiles, pairs = gridDim.x / kCtas;
-#pragma unroll 1
-    for (int32_t tile = blockIdx.x / kCtas; tile < tiles; tile += pairs) {
-      Sums<Epilogue::kTileRows> sums;
-      multiply_tile<kCtas>(ring, group, work.steps, at, sums);
-      epilogue.finish(sums, (tile % work.token_tiles * kCtas + rank) * kTokens + own_row(),
-                      tile / work.token_tiles, work.num_tokens);
-    }
+    multiply_tiles<Epilogue::kTileRows>(ring, group, work, rank,
+                                        [&](const auto& sums, int32_t row, int32_t tile) {
+                                          epilogue.finish(sums, row, tile, work.num_tokens);
+                                        });
   }
   cluster_sync();  // a CTA that has left can't be written to
 }

@@ -1,5 +1,5 @@
-// A warpgroup's products in attention (wgmma.cuh has what surrounds them): scores from two operands in shared
-// memory, and weights in registers times values. Compiled for sm_90a alone.
+// A warpgroup's products of attention's weights, in registers, and values (wgmma.cuh has the others).
+// Compiled for sm_90a alone.
 #pragma once
 #include "kernels/cuda/wgmma.cuh"
 
@@ -38,16 +38,6 @@ __device__ __forceinline__ void pin(float x, uint32_t shared) {
   QWEND_32_SUMS                                                                                            \
   ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, " \
   "%52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-
-// d (+)= a b: 64 queries by 16 columns times 16 columns by 128 keys, both as swizzled_operand(); `add` false:
-// what d was does not count.
-__device__ __forceinline__ void multiply_keys(float (&d)[16][4], uint64_t a, uint64_t b, bool add) {
-  asm volatile(
-      "{ .reg .pred p; setp.ne.b32 p, %66, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {" QWEND_64_SUMS "}, %64, %65, p, 1, 1, 0, 0; }"
-      : QWEND_D8(0), QWEND_D8(8)
-      : "l"(a), "l"(b), "r"(static_cast<int32_t>(add)));
-}
 
 // d += a b: 64 rows of weights by 16 keys (mma.cuh has the layout of a, each warp its 16 rows) times 16 keys
 // by 8 kTiles columns, as swizzled_rows().
