@@ -327,7 +327,10 @@ void launch(const DecodeArgs& args, int64_t items, cudaStream_t stream) {
 
 void attention_decode(const AttentionCall& call, int32_t first_seq, int32_t num_seqs,
                       const AttentionWorkspace& workspace, cudaStream_t stream) {
-  const SplitPlan plan = SplitPlan::of(call.kv.num_kv_heads);
+  const int32_t kv_heads = call.kv.num_kv_heads;
+  const SplitPlan plan = call.step.num_tokens <= kFewRows
+                             ? SplitPlan::of(kv_heads)
+                             : SplitPlan::of_batch(kv_heads, call.step.num_seqs, multiprocessor_count());
   const DecodeArgs args{call,
                         first_seq,
                         num_seqs,

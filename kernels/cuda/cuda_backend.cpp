@@ -1,6 +1,7 @@
 #include "kernels/cuda/cuda_backend.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "kernels/check.h"
 #include "kernels/cuda/matmul_large_epilogue.h"
@@ -9,10 +10,6 @@
 namespace qwend::cuda {
 namespace {
 
-// Rows up to which every warp reads its activations from L2 in passing. Beyond, warps share them through
-// shared memory: measured on an H100, 7B gate and up with 64 tokens took 350 us in the skinny kernels, 3.5
-// times the time of one token.
-constexpr int32_t kFewRows = 16;
 // Rows up to which the wide kernels beat the library: on block formats, which it would have to expand, and on
 // FP16 matrices that are much wider than high, whose few tiles leave it most of the device idle (7B's down
 // projection, 64 tokens: 440 us, the wide kernels 70).
@@ -29,6 +26,15 @@ bool same(const RopeTable& a, const RopeTable& b) {
 int32_t on_device(int32_t device) {
   CUDA_CHECK(cudaSetDevice(device));
   return device;
+}
+
+// Whether rows that are normalised with such weights are as good as FP16 without a scale of their own: no
+// value exceeds sqrt(D) times the largest weight, and what is lost below FP16's normal numbers, 2^-25, is
+// nothing beside the rounding of a row's other values. Scaling 256 rows of logits would take as long (105 us)
+// as reading a third of a 0.5B model.
+bool fits_half(const CudaVector& norm) {
+  const float bound = norm.largest * std::sqrt(static_cast<float>(norm.size()));
+  return norm.largest > 0x1p-6f && bound < 0x1p15f;
 }
 
 }  // namespace
@@ -233,9 +239,10 @@ const float2* CudaBackend::rope_angles(const RopeTable& table) {
   return rope->angles.data();
 }
 
-// normed_ [rows, D] = RMSNorm of the given rows of x (all of the step's, or those of `index`)
+// normed_ [rows, D] = RMSNorm of the given rows of x (all of the step's, or those of `index`). Rows without
+// scales are the values themselves.
 HalfRows CudaBackend::normalise(const DeviceVector& norm, float eps, const DeviceActivation& x,
-                                const int32_t* index, int32_t rows, Planes planes) {
+                                const int32_t* index, int32_t rows, Planes planes, bool scaled) {
   ensure_normed(x.width());
   auto& source = const_cast<CudaActivation&>(activation(x));  // only what is pending is added
   Addend addend;
@@ -243,6 +250,7 @@ HalfRows CudaBackend::normalise(const DeviceVector& norm, float eps, const Devic
   settle();
   HalfRowsOut out = normed_.out();
   if (planes == Planes::One) out.low = nullptr;
+  if (!scaled) out.scale = nullptr;
   out.norm = norms_.data();
   rms_norm(source.values.data(), x.width(), index, rows, values(norm), eps, out, stream_.get(), addend);
   return {out.rows, out.scale, out.stride, out.low, out.norm};
@@ -436,7 +444,8 @@ void CudaBackend::logits(const DeviceVector& norm, float eps, const DeviceMatrix
     // Log-probabilities come from here directly. Few rows: the product reads weights, a second plane is
     // cheap.
     const Planes planes = step_.num_logit_rows <= kFewRows ? Planes::Two : Planes::One;
-    const HalfRows normed = normalise(norm, eps, x, step_.logit_rows, step_.num_logit_rows, planes);
+    const bool scaled = planes == Planes::Two || !fits_half(vector(norm));
+    const HalfRows normed = normalise(norm, eps, x, step_.logit_rows, step_.num_logit_rows, planes, scaled);
     matmul(weights(output), normed, step_.num_logit_rows, Epilogue::Store, {logits_.data(), vocab_, nullptr});
   }
   if (program_ != 0) graphs_.end_recording(std::exchange(program_, 0), shape_);

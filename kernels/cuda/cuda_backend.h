@@ -90,7 +90,7 @@ class CudaBackend final : public Backend {
   void ensure_logits(int64_t vocab);
   const float2* rope_angles(const RopeTable& table);
   HalfRows normalise(const DeviceVector& norm, float eps, const DeviceActivation& x, const int32_t* index,
-                     int32_t rows, Planes planes);
+                     int32_t rows, Planes planes, bool scaled = true);
   enum class Product : uint8_t { Skinny, Wide, Large };  // by what kernels
   static Product product_for(const CudaMatrix& w, int32_t rows, Epilogue epilogue);
   void matmul(const CudaMatrix& w, const HalfRows& in, int32_t rows, Epilogue epilogue, const MatmulOut& out);

@@ -1,9 +1,13 @@
 #include "kernels/cuda/handles.h"
 
+#include <algorithm>
+#include <cmath>
+
 namespace qwend::cuda {
 
-CudaVector::CudaVector(std::span<const float> v) : memory(v.size()) {
+CudaVector::CudaVector(std::span<const float> v) : memory(v.size()), largest(0.0f) {
   copy_to_device(memory.data(), v.data(), memory.bytes());
+  for (const float x : v) largest = std::max(largest, std::abs(x));
 }
 
 HalfBuffer::HalfBuffer(int64_t num_rows, int64_t width, Planes planes)

@@ -15,6 +15,7 @@ struct CudaVector : DeviceVector {
   explicit CudaVector(std::span<const float> values);
   int64_t size() const override { return static_cast<int64_t>(memory.size()); }
   DeviceBuffer<float> memory;
+  float largest;  // magnitude
 };
 
 enum class Planes : uint8_t { One, Two };  // of FP16 rows (activations.h)
@@ -46,7 +47,8 @@ struct CudaActivation : DeviceActivation {
 
 // What a handle of this backend is.
 inline const CudaMatrix& weights(const DeviceMatrix& m) { return static_cast<const CudaMatrix&>(m); }
-inline const float* values(const DeviceVector& v) { return static_cast<const CudaVector&>(v).memory.data(); }
+inline const CudaVector& vector(const DeviceVector& v) { return static_cast<const CudaVector&>(v); }
+inline const float* values(const DeviceVector& v) { return vector(v).memory.data(); }
 inline const float* values_or_null(const DeviceVector* v) { return v != nullptr ? values(*v) : nullptr; }
 inline CudaActivation& activation(DeviceActivation& a) { return static_cast<CudaActivation&>(a); }
 inline const CudaActivation& activation(const DeviceActivation& a) {

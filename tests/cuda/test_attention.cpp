@@ -386,6 +386,37 @@ TEST_CASE("decode: more sequences than a warp has lanes", "[cuda][attention]") {
   check(scene, parts_of(scene, std::vector<int32_t>(70, 1)));
 }
 
+TEST_CASE("decode: many sequences, short and long", "[cuda][attention][slow]") {
+  NEEDS_CUDA_DEVICE();
+  for_each_cache({{64, 7, 2}, {128, 7, 4}, {256, 2, 1}}, [](const Shape& shape) {
+    std::vector<int32_t> contexts = {2048, 2049, 5000, 1, 64, 65, 8193};
+    for (int32_t s = 0; contexts.size() < 21; ++s) contexts.push_back(100 + 211 * s % 1000);
+    Scene scene(shape, contexts);
+    check(scene, parts_of(scene, std::vector<int32_t>(contexts.size(), 1)));
+  });
+}
+
+TEST_CASE("split plans", "[cuda][attention]") {
+  for (const int32_t kv_heads : {1, 2, 4, 8, 16}) {
+    const SplitPlan alone = SplitPlan::of(kv_heads);
+    for (const int32_t context : {1, 127, 128, 129, 1000, 2048, 2049, 32768, 131072}) {
+      CAPTURE(kv_heads, context);
+      CHECK(alone.splits(context) <= alone.max_splits);
+      CHECK(alone.keys(context) == SplitPlan{alone.max_splits}.keys(context));
+      for (const int32_t seqs : {1, 3, 17, 64, 256}) {
+        CAPTURE(seqs);
+        const SplitPlan plan = SplitPlan::of_batch(kv_heads, seqs, 132);
+        const int32_t keys = plan.keys(context), splits = plan.splits(context);
+        CHECK(splits <= alone.splits(context));  // what scratch memory has room for
+        CHECK(keys % SplitPlan::kKeyMultiple == 0);
+        CHECK((splits - 1) * keys < context);
+        CHECK(context <= splits * keys);
+        if (seqs * kv_heads >= 128 && context <= SplitPlan::kMostKeys) CHECK(splits == 1);
+      }
+    }
+  }
+}
+
 TEST_CASE("prefill: every group size and head width", "[cuda][attention]") {
   NEEDS_CUDA_DEVICE();
   for_each_cache(all_shapes(), [](const Shape& shape) {
