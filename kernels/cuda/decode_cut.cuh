@@ -35,14 +35,14 @@ struct Product {
   uint32_t cut;  // index
 };
 
-__device__ inline void cut_shape(const DecodeShape& shape, int32_t slots_a_group, ShapeCut& cut) {
+__device__ inline void cut_shape(const DecodeShape& shape, ShapeCut& cut) {
   cut.shape = shape;
   cut.share = decode_share(shape, static_cast<int32_t>(blockIdx.x), static_cast<int32_t>(gridDim.x));
   const DecodeShare& share = cut.share;
   cut.width = max(share.col_end - share.col_begin, 1);
   const int32_t count = share.end - share.begin;
   cut.row_tiles = count > 0 ? (share.end - 1) / cut.width - share.first_tile + 1 : 0;
-  cut.first_slot = 0, cut.next_slot = slots_a_group;
+  cut.first_slot = 0, cut.next_slot = shape.slots_a_group;
   if (!shape.whole_rows && count > 0) {
     cut.first_slot = share.index - decode_cta_of(shape, share, share.first_tile * cut.width);
     const int32_t last_tile = share.first_tile + cut.row_tiles - 1;
@@ -50,8 +50,10 @@ __device__ inline void cut_shape(const DecodeShape& shape, int32_t slots_a_group
       cut.next_slot =
           decode_cta_of(shape, share, share.end) - decode_cta_of(shape, share, last_tile * cut.width);
   }
-  // Whole quarters of units where rows are made of those: tiles that share super-scales are quicker together.
-  const int32_t step = cut.width % kSuperTiles == 0 && share.begin % kSuperTiles == 0 ? kSuperTiles : 1;
+  // Whole units of FP16, of others whole stretches of 256 columns, where rows are made of those: tiles that
+  // share super-scales are quicker together.
+  const int32_t whole = min(shape.unit_tiles, kSuperTiles);
+  const int32_t step = cut.width % whole == 0 && share.begin % whole == 0 ? whole : 1;
   for (int w = 0; w <= kWarps; ++w) {
     const int32_t even = share.begin + (count * w / kWarps + step / 2) / step * step;
     const int32_t begin = w == kWarps ? share.end : min(even, share.end);

@@ -2,8 +2,6 @@
 // in files of their own, so that a model runs through code of its own formats alone: a phase of a small model
 // is over before much code has been fetched.
 #pragma once
-#include <type_traits>
-
 #include "kernels/cuda/decode_attention.cuh"
 #include "kernels/cuda/decode_inputs.cuh"
 #include "kernels/cuda/decode_kernel.h"
@@ -12,66 +10,7 @@
 
 namespace qwend::cuda::decode {
 
-// ---- shared memory
-
-// Offsets. Worked out by the host: as constants they take no registers, and a value that a thread of this
-// kernel spills comes back from L2, as L1 is given to the rings.
-struct Layout {
-  int32_t slots;  // of a warp's ring
-  uint32_t barriers, taken, cuts, tile_sums, products, layers, token, squares, residual;
-  uint32_t attention, records, groups, bytes, half_scales, halves;  // attention's place is that of products
-  uint32_t size;
-};
-
-template <int kHeadDim>
-Layout layout_of(const DecodeTable& table, int32_t slots) {
-  Layout at{};
-  at.slots = slots;
-  auto used = static_cast<uint32_t>(kWarps * slots * table.slot_bytes);
-  const auto take = [&](size_t bytes) {
-    const uint32_t from = used;
-    used += static_cast<uint32_t>((bytes + 127) / 128 * 128);
-    return from;
-  };
-  const auto byte_cols = static_cast<size_t>(table.byte_cols),
-             half_cols = static_cast<size_t>(table.half_cols);
-  at.barriers = take(2 * static_cast<size_t>(kWarps * slots) * sizeof(uint64_t));
-  at.taken = take(kWarps * sizeof(uint32_t));
-  at.cuts = take(static_cast<size_t>(table.num_shapes) * sizeof(ShapeCut));
-  at.tile_sums = take(static_cast<size_t>(table.num_shapes * table.max_records) * sizeof(TileSums));
-  at.products = take(static_cast<size_t>(table.num_products) * sizeof(Product));
-  at.layers = take(static_cast<size_t>(table.num_layers) * sizeof(DecodeLayer));
-  at.token = take(sizeof(TokenMemory<kHeadDim>));
-  at.squares = take(kSquares * sizeof(float));
-  at.residual = take(static_cast<size_t>(table.width) * sizeof(float));
-  at.attention = used;
-  at.records = take(static_cast<size_t>(table.max_records) * 16 * sizeof(float));
-  at.groups = take(byte_cols / kRowGroup * sizeof(RowGroup));
-  at.bytes = take(byte_cols / kTileCols * kByteTileBytes);
-  at.half_scales = take(half_cols / kRowGroup * sizeof(float));
-  at.halves = take(half_cols / kRowGroup * kHalfTileBytes + kRowSlack);
-  constexpr uint32_t kAttention = sizeof(AttentionMemory<kHeadDim>);
-  if (used < at.attention + kAttention) used = at.attention + kAttention;
-  at.size = used;
-  return at;
-}
-
-// With as deep rings as fit: look-ahead is what hides the waits. Fewer than kMinSlots: the program does not
-// fit.
-inline constexpr int32_t kMinSlots = 2, kMaxSlots = 8;
-template <int kHeadDim>
-Layout deepest_layout(const DecodeTable& table) {
-  Layout layout{};
-  int32_t slots = kMaxSlots;
-  do layout = layout_of<kHeadDim>(table, slots);
-  while (layout.size > shared_limit() && --slots >= kMinSlots);
-  layout.slots = slots;
-  return layout;
-}
-
-// ---- the phases
-
-inline constexpr int kCtaThreads = kThreads + kWarp;  // the last warp is the producer
+inline constexpr int kCtaThreads = kThreads + kWarp;  // the last warp is the producer, from sm_90 on
 
 template <int kHeadDim, class Formats>
 class Step {
@@ -85,9 +24,9 @@ class Step {
         shared_(shared),
         rings_{at<Product>(layout.products),
                at<ShapeCut>(layout.cuts),
+               table.maps,
                reinterpret_cast<std::byte*>(shared),
                at<uint64_t>(layout.barriers),
-               at<uint32_t>(layout.taken),
                table.num_products,
                layout.slots,
                table.slot_bytes} {
@@ -96,10 +35,10 @@ class Step {
 
   __device__ __forceinline__ void run() {
     if (warp_index() == kWarps) {
-      if constexpr (kBulkCopies) Producer<kProduced>(rings_).run();
+      if constexpr (kBulkCopies) Producer(rings_).run();
       return;
     }
-    Stream stream(rings_);
+    WeightStream stream(rings_);
     const Product* product = at<Product>(at_.products);
     const InputRow row = input_row();
 #pragma unroll 1
@@ -132,9 +71,6 @@ class Step {
   }
 
  private:
-  static constexpr bool kProduced = kBulkCopies && !std::is_same_v<Formats, NoBlocks>;
-  using Stream = WeightStream<!kProduced>;
-
   template <class T>
   __device__ __forceinline__ T* at(uint32_t offset) const {
     return reinterpret_cast<T*>(shared_ + offset);
@@ -154,13 +90,15 @@ class Step {
     if (thread < kSquares) at<float>(at_.squares)[thread] = 0.0f;
     auto* const cuts = at<ShapeCut>(at_.cuts);
     for (int32_t i = thread; i < table_.num_shapes; i += threads) {
-      const DecodeShape shape = table_.shapes[i];
-      cut_shape(shape, shape.slots_a_group, cuts[i]);
+      cut_shape(table_.shapes[i], cuts[i]);
       cuts[i].tile_sums = static_cast<uint32_t>(i * table_.max_records);
     }
     for (int32_t i = thread; i < table_.num_products; i += threads) {
       const DecodeProduct product = table_.products[i];
       at<Product>(at_.products)[i] = {product.data, product.supers, static_cast<uint32_t>(product.shape)};
+      if constexpr (kBulkCopies) {
+        if (table_.shapes[product.shape].dtype == DType::F16) acquire_map(table_.maps[i]);
+      }
     }
     const auto words =
         static_cast<int32_t>(static_cast<size_t>(table_.num_layers) * sizeof(DecodeLayer) / sizeof(uint32_t));
@@ -210,9 +148,8 @@ class Step {
     uint32_t begin, end;
   };
   __device__ __forceinline__ static Stretch stretch_of(const ShapeCut& cut) {
-    const uint32_t cols = cut.shape.dtype == DType::F16 ? 32 : 64;  // of a tile
-    return {static_cast<uint32_t>(cut.share.col_begin) * cols,
-            static_cast<uint32_t>(cut.share.col_end) * cols};
+    return {static_cast<uint32_t>(cut.share.col_begin * kTileCols),
+            static_cast<uint32_t>(cut.share.col_end * kTileCols)};
   }
 
   // The input of a product: its stretch of columns, or all of them where their sum of squares is wanted.
@@ -241,7 +178,7 @@ class Step {
     }
   }
 
-  __device__ __forceinline__ void multiply_all(Stream& stream, const Product* product, int num_products,
+  __device__ __forceinline__ void multiply_all(WeightStream& stream, const Product* product, int num_products,
                                                const InputRow& row) const {
     float* records = at<float>(at_.records);
 #pragma unroll 1
@@ -287,7 +224,7 @@ __global__ void __launch_bounds__(kCtaThreads, 1)
     decode_step_kernel(const __grid_constant__ DecodeTable table, const __grid_constant__ DeviceStep step,
                        const float2* rope, float* logits, uint32_t layers_run,
                        const __grid_constant__ Layout layout) {
-  extern __shared__ __align__(128) unsigned char shared[];
+  extern __shared__ __align__(kBoxAlignment) unsigned char shared[];
   Step<kHeadDim, Formats>(table, step, rope, logits, layers_run, layout, shared).run();
 }
 
@@ -302,15 +239,14 @@ void start(const Launch& launch) {
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<uint32_t>(launch.ctas));
   config.blockDim = dim3(kCtaThreads);
-  const Layout layout = deepest_layout<kHeadDim>(launch.table);
-  config.dynamicSmemBytes = layout.size;
+  config.dynamicSmemBytes = launch.layout.size;
   config.stream = launch.stream;
   cudaLaunchAttribute cooperative{};  // CTAs wait for each other: all must be resident
   cooperative.id = cudaLaunchAttributeCooperative;
   cooperative.val.cooperative = 1;
   config.attrs = &cooperative, config.numAttrs = 1;
   CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, launch.table, launch.step, launch.rope, launch.logits,
-                                launch.layers_run, layout));
+                                launch.layers_run, launch.layout));
 }
 
 template <class Formats>

@@ -7,6 +7,7 @@ namespace qwend::cuda::decode {
 
 struct Launch {
   const DecodeTable& table;
+  const Layout& layout;
   uint32_t formats;  // of all matrices: bit DType
   const DeviceStep& step;
   const float2* rope;
@@ -16,8 +17,6 @@ struct Launch {
   cudaStream_t stream;
 };
 
-// Whether a CTA's shared memory holds what the table asks for.
-bool fits(const DecodeTable& table);
 // Throws CudaError.
 void launch(const Launch& launch);
 
@@ -29,8 +28,5 @@ void launch_half(const Launch& launch);
 void launch_eight_bit(const Launch& launch);
 void launch_mixes(const Launch& launch);
 void launch_any(const Launch& launch);
-
-// Bytes that a CTA may have.
-size_t shared_limit();
 
 }  // namespace qwend::cuda::decode

@@ -16,8 +16,8 @@ __device__ __forceinline__ void leave_record(float* records, int32_t record, int
   sums[0] = sums[1] = 0.0f;
 }
 
-template <class Unit, class Stream>
-__device__ __forceinline__ void multiply_units(Stream& stream, const ShapeCut& cut, const InputRow& row,
+template <class Unit>
+__device__ __forceinline__ void multiply_units(WeightStream& stream, const ShapeCut& cut, const InputRow& row,
                                                float* records) {
   const int lane = lane_index(), warp = warp_index();
   const int32_t col_begin = cut.share.col_begin, col_end = cut.share.col_end;
@@ -41,8 +41,8 @@ __device__ __forceinline__ void multiply_units(Stream& stream, const ShapeCut& c
 }
 
 // Sums of this warp's tiles of a product into records. Formats: the block formats that there may be.
-template <class Formats, class Stream>
-__device__ __forceinline__ void multiply(Stream& stream, const ShapeCut& cut, const InputRow& row,
+template <class Formats>
+__device__ __forceinline__ void multiply(WeightStream& stream, const ShapeCut& cut, const InputRow& row,
                                          float* records) {
   const int warp = warp_index();
   if (cut.warp_begin[warp + 1] == cut.warp_begin[warp]) {

@@ -75,17 +75,17 @@ int32_t DecodeProgram::shape_of(const WeightPart& part, DecodeKind kind) {
   s.col_blocks = table_.matmuls[kind].col_blocks;
   s.whole_rows = kind == kOutput || whole_row_tiles(s.row_tiles, ctas_ / s.col_blocks, kind);
   s.first_row = static_cast<int32_t>(part.first_row);
+  s.tiles = static_cast<int32_t>(part.col_tiles());
   if (part.dtype == DType::F16) {
     s.pitch = static_cast<int32_t>(padded_width(part.cols) * 2);
-    s.tiles = static_cast<int32_t>(2 * part.col_tiles());
-    s.tile_bytes = 64, s.row_tile_bytes = kTileRows * s.pitch;
+    s.tile_bytes = kDecodeHalfTileBytes, s.tile_step = kTileCols * 2, s.row_tile_step = kTileRows * s.pitch;
   } else {
-    s.tiles = static_cast<int32_t>(part.col_tiles());
-    s.tile_bytes = static_cast<int32_t>(tile_bytes(part.dtype)), s.row_tile_bytes = s.tiles * s.tile_bytes;
+    s.tile_bytes = s.tile_step = static_cast<int32_t>(tile_bytes(part.dtype));
+    s.row_tile_step = s.tiles * s.tile_step;
     s.super_bytes = static_cast<int32_t>(kTileRows * super_bytes(part.dtype));
     s.super_row_bytes = static_cast<int32_t>(part.cols / 256) * s.super_bytes;
   }
-  s.unit_tiles = decode_unit_tiles(s.dtype, s.tile_bytes);
+  s.unit_tiles = decode_unit_tiles(s.tile_bytes);
   CHECK(s.unit_tiles * s.tile_bytes <= kMaxDecodeUnitBytes);
   const auto known = std::ranges::find_if(shapes_, [&](const DecodeShape& k) { return same(k, s); });
   if (known != shapes_.end()) return static_cast<int32_t>(known - shapes_.begin());
@@ -98,7 +98,7 @@ void DecodeProgram::note(const CudaMatrix& w, DecodeKind kind) {
   noted_.push_back({&w, kind});
 }
 
-// Tiles of 16 x 64 of the smallest part of gate and up.
+// Tiles of the smallest part of gate and up.
 int32_t DecodeProgram::smallest_gate_up() const {
   int64_t least = INT32_MAX;
   for (const Noted& n : noted_) {
@@ -118,6 +118,10 @@ void DecodeProgram::cut(const CudaMatrix& w, DecodeKind kind) {
   for (const WeightPart& part : w.parts()) {
     const int32_t shape = shape_of(part, kind);
     products_.push_back({part.data, part.supers, shape});
+    maps_.push_back(part.dtype == DType::F16 && has_tensor_maps()
+                        ? tensor_map(reinterpret_cast<const __half*>(part.data), part.rows, part.cols,
+                                     padded_width(part.cols), kTileRows)
+                        : CUtensorMap{});
     // The most CTAs of a group that any row tile meets.
     const DecodeShape& s = shapes_[static_cast<size_t>(shape)];
     for (int32_t cta = 0; cta < ctas_; ++cta) {
@@ -158,11 +162,13 @@ void DecodeProgram::logits(const float* norm, float eps, const CudaMatrix& w) {
 }
 
 void DecodeProgram::measure_shared() {
+  int32_t alignment = 128;
   for (const DecodeShape& s : shapes_) {
-    const int32_t bytes = s.unit_tiles * (s.dtype == DType::F16 ? 1024 : s.tile_bytes) +
-                          (s.super_bytes != 0 ? kDecodeSuperArea : 0);
-    table_.slot_bytes = std::max(table_.slot_bytes, (bytes + 127) / 128 * 128);
+    const int32_t bytes = s.unit_tiles * s.tile_bytes + (s.super_bytes != 0 ? kDecodeSuperArea : 0);
+    table_.slot_bytes = std::max(table_.slot_bytes, bytes);
+    if (s.dtype == DType::F16) alignment = kBoxAlignment;
   }
+  table_.slot_bytes = (table_.slot_bytes + alignment - 1) / alignment * alignment;
   // Results of a CTA: of each part its row tiles, and one a warp that begins within one.
   const auto records_of = [&](const DecodeShape& s) {
     int32_t most = 0;
@@ -228,20 +234,22 @@ void DecodeProgram::finish() {
       static_cast<float>(1.4426950408889634 / std::sqrt(static_cast<double>(heads.head_dim)));
 
   device_products_ = to_device(products_);
+  device_maps_ = to_device(maps_);
   device_shapes_ = to_device(shapes_);
   device_layers_ = to_device(layers_);
   table_.products = device_products_.data(), table_.num_products = static_cast<int32_t>(products_.size());
+  table_.maps = device_maps_.data();
   table_.shapes = device_shapes_.data(), table_.num_shapes = static_cast<int32_t>(shapes_.size());
   table_.layers = device_layers_.data(), table_.num_layers = static_cast<int32_t>(layers_.size());
   table_.embedding = embedding_.data();
   table_.split_out = split_out_.data(), table_.split_sums = split_sums_.data();
-  fits_ = decode::fits(table_);
+  layout_ = decode::deepest_layout(table_);
   complete_ = true;
 }
 
 void DecodeProgram::launch(const DeviceStep& step, const float2* rope, float* logits, cudaStream_t stream) {
-  CHECK(complete_ && fits_ && step.num_tokens == 1 && step.max_seq_tokens == 1);
-  decode::launch({table_, formats_, step, rope, logits, layers_run_, ctas_, stream});
+  CHECK(complete_ && fits() && step.num_tokens == 1 && step.max_seq_tokens == 1);
+  decode::launch({table_, layout_, formats_, step, rope, logits, layers_run_, ctas_, stream});
   layers_run_ += static_cast<uint32_t>(table_.num_layers);
 }
 

@@ -24,8 +24,10 @@
 #include <vector>
 
 #include "kernels/cuda/attention.h"
+#include "kernels/cuda/decode_layout.h"
 #include "kernels/cuda/resources.h"
 #include "kernels/cuda/step.h"
+#include "kernels/cuda/tensor_map.h"
 #include "kernels/cuda/weights.h"
 
 namespace qwend::cuda {
@@ -33,9 +35,8 @@ namespace qwend::cuda {
 inline constexpr int kDecodeWarps = 11;
 inline constexpr int kDecodeSuperTiles = 4;       // that share super-scales
 inline constexpr int kDecodeSuperArea = 128;      // bytes of a unit's super-scales, before its tiles
-inline constexpr int kMaxDecodeTileBytes = 1088;  // Q8_0's, with its scales
-inline constexpr int kMaxDecodeUnitBytes =
-    4 * kMaxDecodeTileBytes > 8 * 640 ? 4 * kMaxDecodeTileBytes : 8 * 640;
+inline constexpr int kMaxDecodeUnitBytes = 5120;  // eight tiles of 640
+inline constexpr int kDecodeHalfTileBytes = kTileRows * kTileCols * 2;
 
 // Matrices of a kind, one a layer.
 enum DecodeKind : uint8_t { kQkv, kAttnOutput, kGateUp, kDown, kOutput, kDecodeKinds };
@@ -44,26 +45,27 @@ enum DecodeKind : uint8_t { kQkv, kAttnOutput, kGateUp, kDown, kOutput, kDecodeK
 enum DecodeRowParts : uint8_t { kRowNothing = 0, kRowBytes = 1, kRowHalves = 2 };
 
 // How one part of a matrix is cut up; shared by all layers whose part looks the same. A tile is 16 rows x 64
-// columns of a block format, 16 x 32 of FP16.
+// columns.
 struct DecodeShape {
   DType dtype;
   DecodeKind kind;
-  bool whole_rows;           // a CTA's share begins and ends with whole row tiles
-  int32_t row_tiles, tiles;  // tiles: of a row tile
-  int32_t col_blocks;        // groups of CTAs that take a stretch of columns each
-  int32_t first_row;         // of the part, in the matrix
-  int32_t row_tile_bytes, tile_bytes;
-  int32_t pitch;            // FP16: bytes of a row; block formats: 0
-  int32_t super_bytes;      // of WeightPart::supers, of a row tile and 256 columns
-  int32_t super_row_bytes;  // of a row tile
-  int32_t unit_tiles;       // what a warp takes at once, at most: 4 or 8
-  int32_t slots_a_group;    // DecodeMatmul::slots of its matrix, of one group
+  bool whole_rows;                   // a CTA's share begins and ends with whole row tiles
+  int32_t row_tiles, tiles;          // tiles: of a row tile
+  int32_t col_blocks;                // groups of CTAs that take a stretch of columns each
+  int32_t first_row;                 // of the part, in the matrix
+  int32_t tile_bytes;                // of a tile itself
+  int32_t row_tile_step, tile_step;  // bytes from a row tile to the next, from a tile to its neighbour
+  int32_t pitch;                     // FP16: bytes of a row; block formats: 0
+  int32_t super_bytes;               // of WeightPart::supers, of a row tile and 256 columns
+  int32_t super_row_bytes;           // of a row tile
+  int32_t unit_tiles;                // what a warp takes at once, at most: decode_unit_tiles()
+  int32_t slots_a_group;             // DecodeMatmul::slots of its matrix, of one group
 };
 
-// Tiles of a unit. Small tiles go by eight: with four of Q4_K asking for a unit and going on to the next were
-// half of a warp's instructions.
-__host__ __device__ constexpr int32_t decode_unit_tiles(DType dtype, int32_t tile_bytes) {
-  return dtype != DType::F16 && tile_bytes <= 640 ? 8 : 4;
+// Tiles of a unit: two of FP16, four of eight bits. Small tiles go by eight: with four of Q4_K asking for a
+// unit and going on to the next were half of a warp's instructions.
+__host__ __device__ constexpr int32_t decode_unit_tiles(int32_t tile_bytes) {
+  return tile_bytes <= 640 ? 8 : tile_bytes < kDecodeHalfTileBytes ? 4 : 2;
 }
 
 struct DecodeProduct {
@@ -96,6 +98,7 @@ struct DecodeLayer {
 // What the kernel is given; device pointers.
 struct DecodeTable {
   const DecodeProduct* products;  // in the order of execution
+  const CUtensorMap* maps;        // [products] of those of FP16, by boxes of a tile, from sm_90 on
   const DecodeShape* shapes;
   const DecodeLayer* layers;
   int32_t num_products, num_shapes, num_layers, num_output_products;
@@ -145,7 +148,7 @@ class DecodeProgram {
   void logits(const float* norm, float eps, const CudaMatrix& w);
 
   bool complete() const { return complete_; }
-  bool fits() const { return fits_; }                     // into the device's shared memory, once complete
+  bool fits() const { return layout_.fits(); }            // into the device's shared memory, once complete
   float* embedding() const { return embedding_.data(); }  // [width]: what launch() begins with
   // logits: [V]. step: one row. rope: attention.h.
   void launch(const DeviceStep& step, const float2* rope, float* logits, cudaStream_t stream);
@@ -163,15 +166,18 @@ class DecodeProgram {
   void finish();
 
   int32_t ctas_ = 0;
-  bool complete_ = false, fits_ = false;
+  bool complete_ = false;
   uint32_t formats_ = 0;     // of all matrices: bit DType
   uint32_t layers_run_ = 0;  // numbers given to layers of all launches so far
   DecodeTable table_{};
+  decode::Layout layout_{};
   std::vector<Noted> noted_;
   std::vector<DecodeProduct> products_;
+  std::vector<CUtensorMap> maps_;
   std::vector<DecodeShape> shapes_;
   std::vector<DecodeLayer> layers_;
   DeviceBuffer<DecodeProduct> device_products_;
+  DeviceBuffer<CUtensorMap> device_maps_;
   DeviceBuffer<DecodeShape> device_shapes_;
   DeviceBuffer<DecodeLayer> device_layers_;
   DeviceBuffer<float> embedding_;
@@ -187,8 +193,7 @@ struct DecodeShare {
   int32_t group, ctas;  // stretch of columns, CTAs that share it
   int32_t index;        // of the CTA in its group
 };
-// Stretches of columns begin at multiples of so many tiles of 64: of 256 columns where rows are made of
-// those.
+// Stretches of columns begin at multiples of so many tiles: of 256 columns where rows are made of those.
 __host__ __device__ constexpr int32_t decode_column_step(int32_t tiles) {
   return tiles % kDecodeSuperTiles == 0 ? kDecodeSuperTiles : 1;
 }
@@ -206,11 +211,10 @@ __host__ __device__ inline DecodeShare decode_share(const DecodeShape& s, int32_
   DecodeShare share{};
   share.ctas = num_ctas / s.col_blocks;
   share.group = cta / share.ctas, share.index = cta % share.ctas;
-  if (share.group >= s.col_blocks) return share;                               // left over: nothing to do
-  const int32_t wide = s.dtype == DType::F16 ? 2 : 1, tiles = s.tiles / wide;  // of 64 columns
-  const int32_t step = decode_column_step(tiles);
-  share.col_begin = tiles / step * share.group / s.col_blocks * step * wide;
-  share.col_end = tiles / step * (share.group + 1) / s.col_blocks * step * wide;
+  if (share.group >= s.col_blocks) return share;  // left over: nothing to do
+  const int32_t step = decode_column_step(s.tiles);
+  share.col_begin = s.tiles / step * share.group / s.col_blocks * step;
+  share.col_end = s.tiles / step * (share.group + 1) / s.col_blocks * step;
   const int32_t width = share.col_end - share.col_begin;
   share.begin = decode_share_begin(s, width, share.index, share.ctas);
   share.end = decode_share_begin(s, width, share.index + 1, share.ctas);

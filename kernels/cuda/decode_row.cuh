@@ -8,10 +8,10 @@
 
 namespace qwend::cuda::decode {
 
-inline constexpr uint32_t kRowGroup = 32;                  // columns
-inline constexpr int kByteTileBytes = 128;                 // of 64 columns: both parts
-inline constexpr int kHalfTileBytes = 128;                 // of 32 columns: both parts
-inline constexpr uint32_t kRowSlack = 3 * kHalfTileBytes;  // that may be read past a row
+inline constexpr uint32_t kRowGroup = 32;                   // columns
+inline constexpr int kByteTileBytes = 128;                  // of 64 columns: both parts
+inline constexpr int kHalfGroupBytes = 128;                 // of 32 columns: both parts
+inline constexpr uint32_t kRowSlack = 2 * kHalfGroupBytes;  // that may be read past a row
 inline constexpr int kSquares = (kWarps + 3) / 4 * 4;
 inline constexpr float kLargestCode = 32639;  // 127 * 256 + 127
 
@@ -25,7 +25,7 @@ struct alignas(16) RowGroup {
 struct InputRow {
   std::byte* bytes;    // value = scale * (256 * high + low): [64 columns][high, low][c][step][4]
   RowGroup* groups;    // [32 columns]
-  std::byte* halves;   // value = scale * (high + low), FP16: [32 columns][high, low][32]
+  std::byte* halves;   // value = scale * (high + low), FP16: [32 columns][high, low][c][8 columns][2]
   float* half_scales;  // [32 columns], powers of two
   float* squares;      // [kSquares] sums of squares, a warp's each; zeros
 };
@@ -71,10 +71,13 @@ __device__ __forceinline__ void put_halves(const InputRow& row, const float4& x,
   if (!there) return;
   const float scale = row_scale(largest);
   const float inverse = __uint_as_float((254u << 23) - __float_as_uint(scale));
-  const uint2 high = to_half4(x, inverse);
-  std::byte* const tile = row.halves + at / kRowGroup * kHalfTileBytes + at % kRowGroup * 2;
-  *reinterpret_cast<uint2*>(tile) = high;
-  *reinterpret_cast<uint2*>(tile + kHalfTileBytes / 2) = rest_half4(x, inverse, high);
+  const uint2 high = to_half4(x, inverse), low = rest_half4(x, inverse, high);
+  // Pair c of each 8 columns is lane c's: those of 32 columns lie beside each other.
+  auto* const pairs = reinterpret_cast<uint32_t*>(row.halves + at / kRowGroup * kHalfGroupBytes +
+                                                  at % 8 / 2 * 16 + at % kRowGroup / 8 * 4);
+  constexpr int kNext = 4, kLow = kHalfGroupBytes / 2 / 4;  // words
+  pairs[0] = high.x, pairs[kNext] = high.y;
+  pairs[kLow] = low.x, pairs[kLow + kNext] = low.y;
   if (at % kRowGroup == 0) row.half_scales[at / kRowGroup] = scale;
 }
 

@@ -25,8 +25,9 @@ struct LaneGroup {
 // four lanes. column: first tile of the unit, counted from the stretch's first. Lanes of groups that are not
 // there read past the row (kRowSlack), and what they read is masked.
 
+// FP16 tiles lie as boxes do (tensor_map.h): chunk k of row r, 16 bytes, at 128 r + 16 (k ^ r % 8).
 struct HalfUnit {
-  static constexpr int kTiles = decode_unit_tiles(DType::F16, 0);
+  static constexpr int kTiles = decode_unit_tiles(kDecodeHalfTileBytes);
   __device__ __forceinline__ static void add(const std::byte* unit, const InputRow& row, int32_t column,
                                              int32_t tiles, const LaneGroup& own, float (&sums)[2]) {
     tiles == kTiles ? add_tiles<true>(unit, row, column, tiles, own, sums)
@@ -34,23 +35,31 @@ struct HalfUnit {
   }
 
  private:
+  static constexpr int kGroups = kTiles * kTileCols / static_cast<int>(kRowGroup);
+  static_assert(kGroups == 4);
+
   template <bool kAll>
   __device__ __forceinline__ static void add_tiles(const std::byte* unit, const InputRow& row, int32_t column,
                                                    int32_t tiles, const LaneGroup& own, float (&sums)[2]) {
-    const int count = kAll ? kTiles : tiles, lane = lane_index();
-    const uint4 x = *reinterpret_cast<const uint4*>(row.halves + (column + own.group) * kHalfTileBytes +
-                                                    own.part * (kHalfTileBytes / 2) + 16 * own.c);
+    const int count = kAll ? kGroups : 2 * tiles, lane = lane_index();
+    const uint4 x = *reinterpret_cast<const uint4*>(row.halves + (2 * column + own.group) * kHalfGroupBytes +
+                                                    own.part * (kHalfGroupBytes / 2) + 16 * own.c);
+    // Of 16 columns lanes 0 - 15 give the addresses of the rows' first chunks, the others of their second
+    // ones. A step further on, all chunks' numbers differ in the same bits.
+    const int at = lane % 16 * 128 + (lane / 16 ^ lane % 8) * 16;
     float products[2][4] = {};
 #pragma unroll
-    for (int i = 0; i < kTiles; ++i) {
+    for (int i = 0; i < kGroups; ++i) {
       if (i >= count) break;
-      const uint4 low = *reinterpret_cast<const uint4*>(unit + 1024 * i + 16 * lane);
-      const uint4 high = *reinterpret_cast<const uint4*>(unit + 1024 * i + 512 + 16 * lane);
+      const std::byte* const tile = unit + i / 2 * kDecodeHalfTileBytes;
+      uint32_t a[2][4];
+#pragma unroll
+      for (int step = 0; step < 2; ++step) load_matrices(a[step], tile + (at ^ (i % 2 * 64 + step * 32)));
       const uint32_t m = own.mask[i];
-      mma_f16(products[i % 2], {low.x, high.x, low.y, high.y}, {x.x & m, x.y & m});
-      mma_f16(products[i % 2], {low.z, high.z, low.w, high.w}, {x.z & m, x.w & m});
+      mma_f16(products[i % 2], a[0], {x.x & m, x.y & m});
+      mma_f16(products[i % 2], a[1], {x.z & m, x.w & m});
     }
-    const float scale = own.c < count ? row.half_scales[column + own.c] : 0.0f;
+    const float scale = own.c < count ? row.half_scales[2 * column + own.c] : 0.0f;
 #pragma unroll
     for (int r = 0; r < 2; ++r)
       sums[r] += scale * ((products[0][2 * r] + products[0][2 * r + 1]) +
@@ -85,7 +94,7 @@ __device__ __forceinline__ void read_codes(const std::byte* tile, int lane, Tile
 template <class F>
 struct BlockUnit {
   using T = TileFormat<F>;
-  static constexpr int kTiles = decode_unit_tiles(F::kType, T::kBytes);
+  static constexpr int kTiles = decode_unit_tiles(T::kBytes);
   static constexpr int kSpan = F::kGroup == 32 ? 2 : 1;            // tiles that have four groups a row
   static constexpr int kSupersBytes = kTileRows * T::kSuperBytes;  // of a row tile and 256 columns
 

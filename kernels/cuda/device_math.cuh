@@ -125,7 +125,8 @@ __device__ __forceinline__ void barrier_wait(uint32_t barrier, uint32_t parity) 
 #endif
 }
 
-#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+// ---- bulk copies: sm_90 and newer
+
 // Bytes of bulk copies that the phase waits for.
 __device__ __forceinline__ void barrier_expect(uint32_t barrier, uint32_t bytes) {
   asm volatile("mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(bytes)
@@ -138,14 +139,24 @@ __device__ __forceinline__ void barrier_arrive_expecting(uint32_t barrier, int a
                "r"(arrivals)
                : "memory");
 }
-// All of it 16-byte aligned and in multiples of 16 bytes; by one thread.
-__device__ __forceinline__ void copy_bulk(uint32_t shared, const void* global, uint32_t bytes,
-                                          uint32_t barrier) {
+// For copies of what is read once: first out of L2.
+__device__ __forceinline__ uint64_t first_out_policy() {
+  uint64_t policy;
+  asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+  return policy;
+}
+// Of what is read once. All of it 16-byte aligned and in multiples of 16 bytes; by one thread.
+__device__ __forceinline__ void copy_bulk_once(uint32_t shared, const void* global, uint32_t bytes,
+                                               uint32_t barrier) {
   asm volatile(
-      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(shared),
-      "l"(global), "r"(bytes), "r"(barrier)
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, "
+      "[%3], %4;" ::"r"(shared),
+      "l"(global), "r"(bytes), "r"(barrier), "l"(first_out_policy())
       : "memory");
 }
-#endif
+// Into L2 alone.
+__device__ __forceinline__ void fetch_bulk(const void* global, uint32_t bytes) {
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(global), "r"(bytes) : "memory");
+}
 
 }  // namespace qwend::cuda

@@ -22,6 +22,16 @@ PFN_cuTensorMapEncodeTiled_v12000 encoder() {
 
 }  // namespace
 
+bool has_tensor_maps() {
+  static const bool has = [] {
+    int device = 0, major = 0;
+    CUDA_CHECK(cudaGetDevice(&device));
+    CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
+    return major >= 9;
+  }();
+  return has;
+}
+
 CUtensorMap tensor_map(const __half* data, int64_t rows, int64_t cols, int64_t stride, int32_t box_rows) {
   static const PFN_cuTensorMapEncodeTiled_v12000 encode = encoder();
   CHECK(rows > 0 && cols > 0 && stride >= cols && stride % 8 == 0 && box_rows > 0 && box_rows <= 256);
