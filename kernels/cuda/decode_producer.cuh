@@ -34,7 +34,7 @@ class Producer {
       if (go) issue();
       if (__any_sync(kAllLanes, go)) {
         last = clock();
-      } else if (clock() - last > kPause && !__any_sync(kAllLanes, issued_ != filled_)) {
+      } else if (__all_sync(kAllLanes, issued_ == filled_ && clock() - last > kPause)) {
         fetch();
         last = clock();
       } else {
