@@ -23,7 +23,8 @@ int32_t column_groups(int32_t cols, int32_t row_tiles, bool share_columns, int32
   if (!share_columns) return least;
   for (const int32_t groups : {4, 2}) {
     const bool balanced = (steps + groups - 1) / groups * groups * 100 <= steps * 106;
-    if (groups >= least && balanced && (row_tiles > ctas || ctas / groups >= row_tiles)) return groups;
+    if (groups >= least && groups <= ctas && balanced && (row_tiles > ctas || ctas / groups >= row_tiles))
+      return groups;
   }
   return least;
 }

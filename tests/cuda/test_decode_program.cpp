@@ -171,6 +171,7 @@ std::vector<Layout> layouts() {
        true,
        false,
        2},
+      {"small, F16", 448, 320, 304, {4, 2, 64, kEps}, {{F16, F16, F16, F16, F16}}, F16},
       {"tiny",
        64,
        192,
