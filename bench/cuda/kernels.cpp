@@ -1,6 +1,6 @@
 // Speed of the CUDA kernels on the shapes of Qwen2.5-0.5B and 7B, each as a share of what this GPU can do.
 //
-//   bench_cuda_kernels [matmul|wide|large|attention|small|sampler ...]     nothing: all
+//   bench_cuda_kernels [matmul|wide|large|boxed|attention|small|sampler ...]     nothing: all
 //
 // A figure is the median over replays of a graph that runs the kernel many times over rotating weights,
 // larger together than the L2 cache, so that weights come from memory as they do in use. Bytes are what must
@@ -10,6 +10,7 @@
 #include <cstring>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/matmul_wide.h"
+#include "kernels/cuda/qkv_boxed.h"
 #include "kernels/cuda/sampler.h"
 #include "kernels/cuda/step_buffers.h"
 #include "kernels/yardstick.h"
@@ -311,6 +313,79 @@ struct StepArrays {
   int32_t stride = 0;
 };
 
+// Queries, keys and values with all that follows them, and gate and up with SwiGLU, of decode steps and short
+// prompts: boxed, and by the library with the kernels that finish its sums.
+void bench_boxed_qkv(Bench& bench, const char* name, const AttentionShape& heads, int64_t cols,
+                     std::span<const int> row_counts) {
+  const int most = *std::ranges::max_element(row_counts);
+  const int64_t width = int64_t{heads.num_heads + 2 * heads.num_kv_heads} * heads.head_dim;
+  const ManyRows product(bench, DType::F16, {name, width, cols, false}, most);
+  const DeviceBuffer<float> sums(static_cast<size_t>(2 * most * width));
+  const auto q = DeviceBuffer<float>::zeroed(static_cast<size_t>(most * heads.num_heads * heads.head_dim));
+  const auto bias = DeviceBuffer<float>::zeroed(static_cast<size_t>(width));
+  RopeTable table;
+  table.rotary_dim = heads.head_dim;
+  table.inv_freq.assign(static_cast<size_t>(heads.head_dim / 2), 1.0);
+  const auto rope = make_rope_table_on_device(table, 4096);
+  for (const int rows : row_counts) {
+    const StepArrays arrays(rows, 1, 16, 16);
+    const CudaKvCache kv({1, rows, 16, heads.num_kv_heads, heads.head_dim, KvDType::F16});
+    StepBuffers buffers(most);
+    buffers.grow(arrays.input(), StepShape::of(arrays.input()));
+    const DeviceStep step = buffers.upload(arrays.input(), StepShape::of(arrays.input()), bench.stream.get());
+    const HalfRows in = product.x.in(true);
+    QkvFinish op{.qkv = nullptr,
+                 .scale = in.scale,
+                 .bias = bias.data(),
+                 .q_norm = nullptr,
+                 .k_norm = nullptr,
+                 .norm_eps = 1e-6f,
+                 .rope = rope.data(),
+                 .rotary_dim = heads.head_dim,
+                 .shape = heads};
+    const auto report = [&](const char* what, double us) {
+      bench.report(what, name, rows, us, 2.0 * static_cast<double>(width * cols),
+                   4.0 * static_cast<double>(width * cols) * rows);
+    };
+    LargeMatmul boxed(most, {}, bench.stream.get(), 1), library(most, {}, bench.stream.get(), INT32_MAX);
+    if (has_boxed_products()) {
+      report("boxed", bench.time(product.weights.count(), [&](int i) {
+        const auto weights = boxed.boxed_rows(product.weights.at(i), rows);
+        boxed_qkv(weights.value(), in.unscaled(), op, step, kv.layer(0), q.data(), bench.stream.get());
+      }));
+    }
+    op.qkv = sums.data(), op.qkv_low = sums.data() + most * width;
+    report("library", bench.time(product.weights.count(), [&](int i) {
+      library.run(product.weights.at(i), in.unscaled(), rows, Epilogue::Store,
+                  {.data = sums.data(), .stride = width, .low = sums.data() + most * width});
+      finish_qkv(op, step, kv.layer(0), q.data(), bench.stream.get());
+    }));
+  }
+}
+
+void bench_boxed(Bench& bench) {
+  constexpr int kRowCounts[] = {32, 64, 128, 256, 512, 1024, 2048};
+  bench_boxed_qkv(bench, "0.5B qkv, two planes", {14, 2, 64}, 896, kRowCounts);
+  bench_boxed_qkv(bench, "7B qkv, two planes", {28, 4, 128}, 3584, kRowCounts);
+  for (const Shape& shape : kShapes) {
+    if (!shape.swiglu) continue;
+    const int most = *std::ranges::max_element(kRowCounts);
+    const ManyRows product(bench, DType::F16, shape, most);
+    for (const int rows : kRowCounts) {
+      for (const auto& [what, least_boxed] : {std::pair{"boxed", 1}, {"library", INT32_MAX}}) {
+        if (least_boxed == 1 && !has_boxed_products()) continue;
+        LargeMatmul large(most, {}, bench.stream.get(), least_boxed);
+        large.reserve(shape.rows);
+        const double us = bench.time(product.weights.count(), [&](int i) {
+          large.run(product.weights.at(i), product.x.in(), rows, product.epilogue, product.to);
+        });
+        const auto elements = static_cast<double>(shape.rows * shape.cols);
+        bench.report(what, shape.name, rows, us, 2 * elements, 2 * elements * rows);
+      }
+    }
+  }
+}
+
 void bench_attention(Bench& bench) {
   struct Case {
     const char* name;
@@ -466,6 +541,7 @@ int run(const std::vector<std::string>& wanted) {
   if (asked("matmul")) bench_matmul(bench, {1, 8, 16});
   if (asked("wide")) bench_wide(bench);
   if (asked("large")) bench_large(bench);
+  if (asked("boxed")) bench_boxed(bench);
   if (asked("attention")) bench_attention(bench);
   if (asked("small")) bench_small(bench);
   if (asked("sampler")) bench_sampler(bench);

@@ -64,7 +64,7 @@ void matmul_experts(const CudaMatrix& w, const HalfRows& in, const ExpertPairs& 
 // device has them. SwiGlu wants in.norm and writes out.half. Owns scratch; one thread, one stream.
 class LargeMatmul {
  public:
-  static constexpr int32_t kLeastBoxedTokens = 129;  // their tiles are 256 tokens
+  static constexpr int32_t kLeastBoxedTokens = 33;  // their smallest tiles are 64 tokens
   // Bytes of device memory: for weights expanded to FP16, and for FP32 sums on their way to an epilogue (more
   // where a tile needs it, less where the widest output does).
   struct Scratch {

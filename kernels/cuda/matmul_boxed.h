@@ -1,6 +1,6 @@
-// Products of FP16 matrices with hundreds of tokens on compute capability 9.0, with what follows them in the
-// same kernel: their sums never pass through memory. (cuBLASLt has no such epilogues; gate and up of a prompt
-// alone write and read back 150 to 310 MB of sums in 7B.)
+// Products of FP16 matrices with dozens of tokens and more on compute capability 9.0, with what follows them
+// in the same kernel: their sums never pass through memory. (cuBLASLt has no such epilogues; gate and up of a
+// prompt alone write and read back 150 to 310 MB of sums in 7B.)
 #pragma once
 #include <cuda_runtime.h>
 

@@ -11,7 +11,7 @@
 #include "kernels/cuda/attention_kernels.h"
 #include "kernels/cuda/error.h"
 #include "kernels/cuda/matmul_boxed.h"
-#include "kernels/cuda/matmul_boxed_pairs.cuh"
+#include "kernels/cuda/matmul_boxed_kernel.cuh"
 #include "kernels/cuda/tensor_map.h"
 #include "kernels/cuda/tile_format.cuh"
 
@@ -19,6 +19,8 @@ namespace qwend::cuda {
 namespace boxed {
 namespace {
 
+using Pair = PairShape<kRows>;
+constexpr int kCtas = Pair::kCtas, kHalfRows = kRows / kCtas;
 constexpr int kWarps = kGroupThreads / 32;         // that expand
 constexpr int kHalfTiles = kHalfRows / kTileRows;  // row tiles of a CTA, a stage
 constexpr int kOwnTiles = kHalfTiles / kWarps;     // of a warp
@@ -109,10 +111,10 @@ struct OwnTiles {
 // for a stage before (a tile's registers take its next columns as soon as they are free), and send them to
 // the other CTA. A place is free when all of the pair have read it, and so have what was sent from it.
 template <class F>
-__device__ __forceinline__ void fill(const Ring& ring, const Work& work, const CUtensorMap& tokens,
+__device__ __forceinline__ void fill(const Ring<Pair>& ring, const Work& work, const CUtensorMap& tokens,
                                      const BlockRows& rows, uint32_t rank) {
   const Lane lane;
-  Place at;
+  Place<Pair> at;
   const int32_t tiles = work.token_tiles * work.row_tiles, pairs = gridDim.x / kCtas;
 #pragma unroll 1
   for (int32_t tile = blockIdx.x / kCtas; tile < tiles; tile += pairs) {
@@ -150,9 +152,9 @@ __device__ __forceinline__ void fill(const Ring& ring, const Work& work, const C
 template <class F>
 __global__ void __cluster_dims__(kCtas) __launch_bounds__(kThreads, 1)
     block_kernel(const __grid_constant__ CUtensorMap tokens, const __grid_constant__ BlockRows rows,
-                 const __grid_constant__ Work work, const __grid_constant__ Gated epilogue) {
+                 const __grid_constant__ Work work, const __grid_constant__ Gated<kRows> epilogue) {
   extern __shared__ unsigned char shared[];
-  const Ring ring(shared);
+  const Ring<Pair> ring(shared);
   const uint32_t rank = cluster_rank();
   if (threadIdx.x == 0) ring.clear(kWarps, kCtas * kGroups);
   cluster_sync();
@@ -163,8 +165,8 @@ __global__ void __cluster_dims__(kCtas) __launch_bounds__(kThreads, 1)
     __syncwarp();
   } else {
     take_registers<200>();
-    multiply_tiles<kRows>(ring, group, work, rank, [&](const Sums<>& sums, int32_t row, int32_t tile) {
-      epilogue.finish<true>(sums, row, tile, work.num_tokens);
+    multiply_tiles(ring, shared, group, work, rank, [&](const Sums<>& sums, int32_t row, int32_t tile) {
+      epilogue.template finish<true>(sums, row, tile, work.num_tokens);
     });
   }
   cluster_sync();  // a CTA that has left can't be written to
@@ -188,12 +190,12 @@ void boxed_gated_blocks(const WeightPart& gate, int64_t gate_row, const WeightPa
   using namespace boxed;
   CHECK(gate.dtype == up.dtype && gate.cols == up.cols && count % 8 == 0);
   CHECK(gate_row % kTileRows == 0 && up_row % kTileRows == 0);
-  const Work work = work_of(num_tokens, kCtas * kTokens, count, kHalfRows, padded_width(gate.cols));
+  const Work work = work_of<Pair>(num_tokens, count, kHalfRows, padded_width(gate.cols));
   const CUtensorMap tokens = tensor_map(in.rows, num_tokens, gate.cols, in.stride, kTokens);
   with_block_format(gate.dtype, [&]<class F>() {
     static const int multiprocessors = [] {
-      CUDA_CHECK(
-          cudaFuncSetAttribute(block_kernel<F>, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes));
+      CUDA_CHECK(cudaFuncSetAttribute(block_kernel<F>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                      Pair::kSharedBytes));
       return multiprocessor_count();
     }();
     const BlockRows rows{{tiles_of<F>(gate, gate_row, count), tiles_of<F>(up, up_row, count)},
@@ -201,8 +203,8 @@ void boxed_gated_blocks(const WeightPart& gate, int64_t gate_row, const WeightPa
                          static_cast<int32_t>(gate.cols / 256)};
     const int tiles = work.token_tiles * work.row_tiles;
     const auto ctas = static_cast<unsigned>(kCtas * std::min(tiles, multiprocessors / kCtas));
-    block_kernel<F><<<ctas, kThreads, kSharedBytes, stream>>>(
-        tokens, rows, work, gated(in, weight_norms, 1.0f / kScaleUp, first, count, out));
+    block_kernel<F><<<ctas, kThreads, Pair::kSharedBytes, stream>>>(
+        tokens, rows, work, gated<kRows>(in, weight_norms, 1.0f / kScaleUp, first, count, out));
   });
   CUDA_CHECK_LAUNCH();
 }

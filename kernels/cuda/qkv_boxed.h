@@ -1,5 +1,5 @@
-// Queries, keys and values of hundreds of tokens in one kernel, on compute capability 9.0: the product with
-// all that finish_qkv() does to its sums (attention.h), which never pass through memory.
+// Queries, keys and values of dozens of tokens and more in one kernel, on compute capability 9.0: the product
+// with all that finish_qkv() does to its sums (attention.h), which never pass through memory.
 #pragma once
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/matmul_boxed.h"

@@ -1,7 +1,7 @@
 // Queries, keys and values of prompts by a boxed product: sums of both planes meet in registers, where they
 // get bias, QK-norm and rotation, and go to q and the cache from there.
 #include "kernels/check.h"
-#include "kernels/cuda/matmul_boxed_pairs.cuh"
+#include "kernels/cuda/matmul_boxed_kernel.cuh"
 #include "kernels/cuda/qkv_boxed.h"
 
 namespace qwend::cuda {
@@ -10,9 +10,8 @@ namespace {
 
 // The heads of a tile, a row of tokens at a time. Lane 4 g + c has columns 8 n + 2 c, + 1 of a head:
 // rotation's partners d and d + kHeadDim / 2 are the same lane's.
-template <int kHeadDim, int kRowsATile>
+template <int kHeadDim, int kTileRows>
 struct Heads {
-  static constexpr int kTileRows = kRowsATile;
   static constexpr int kEights = kHeadDim / 8, kHeadsATile = kTileRows / kHeadDim;
   using Head = float[kEights][2];  // a lane's columns
 
@@ -21,11 +20,13 @@ struct Heads {
   KvLayer kv;
   float* q;  // [T, H * kHeadDim]
 
-  __device__ __forceinline__ void finish(const Sums<kTileRows>& sums, int32_t row, int32_t tile,
+  // Of rows `row`, row + 8, as many as the lane has.
+  template <int kSums>
+  __device__ __forceinline__ void finish(const float (&sums)[kTileRows / 8][kSums], int32_t row, int32_t tile,
                                          int32_t num_tokens) const {
     const int32_t heads = op.shape.num_heads + 2 * op.shape.num_kv_heads, c = threadIdx.x % 4;
 #pragma unroll
-    for (int r = 0; r < 2; ++r) {
+    for (int r = 0; r < kSums / 2; ++r) {
       const int32_t token = row + 8 * r, known = min(token, num_tokens - 1);
       const float scale = op.scale != nullptr ? __ldg(op.scale + known) : 1.0f;
       const int32_t slot = __ldg(slots + known);
@@ -116,43 +117,59 @@ struct Heads {
   }
 };
 
-template <int kHeadDim, int kTileRows>
-void launch(const BoxedWeights& w, const HalfRows& in, const QkvFinish& op, const DeviceStep& step,
-            const KvLayer& kv, float* q, cudaStream_t stream) {
-  Work work = work_of(step.num_tokens, kCtas * kTokens, w.count, kTileRows, w.depth);
+struct Call {
+  const BoxedWeights& w;
+  const HalfRows& in;
+  const QkvFinish& op;
+  const DeviceStep& step;
+  const KvLayer& kv;
+  float* q;
+  cudaStream_t stream;
+};
+
+template <int kHeadDim, class Shape>
+void launch(const Call& c) {
+  constexpr int kTileRows = Shape::kTileRows;
+  Work work = work_of<Shape>(c.step.num_tokens, c.w.count, kTileRows, c.w.depth);
   const auto tokens = [&](const __half* rows) {
-    return tensor_map(rows, step.num_tokens, w.depth, in.stride, kTokens);
+    return tensor_map(rows, c.step.num_tokens, c.w.depth, c.in.stride, kBoxTokens<Shape>);
   };
-  const CUtensorMap weights = tensor_map(w.rows, w.count, w.depth, w.stride, kTileRows / kCtas);
+  const CUtensorMap weights = tensor_map(c.w.rows, c.w.count, c.w.depth, c.w.stride, kTileRows / 2);
   const int32_t plane_steps = work.steps;
-  if (in.low != nullptr) work.steps *= 2;
-  const Boxes boxes{tokens(in.low != nullptr ? in.low : in.rows),
-                    tokens(in.rows),
+  if (c.in.low != nullptr && !Shape::kPlanesApart) work.steps *= 2;
+  const Boxes boxes{tokens(c.in.low != nullptr ? c.in.low : c.in.rows),
+                    tokens(c.in.rows),
                     {weights, weights},
                     kTileRows,
-                    {0, kTileRows / kCtas},
+                    {0, kTileRows / 2},
                     plane_steps};
-  launch_pairs(boxes, work, Heads<kHeadDim, kTileRows>{op, step.positions, step.slot_mapping, kv, q}, stream);
+  launch_boxes<Shape>(boxes, work,
+                      Heads<kHeadDim, kTileRows>{c.op, c.step.positions, c.step.slot_mapping, c.kv, c.q},
+                      c.stream);
 }
 
-// Rows of a tile: those whose rounds of tiles take the least time. (0.5B, 2,048 tokens: 40 tiles of 256 rows
-// on 66 pairs of CTAs are a round, as are 48 of 192; 7B: 144 of 256 are three rounds, 288 of 128 are five of
-// half the time.)
+// The shape whose rounds of tiles take the least time. (0.5B, 2,048 tokens: 40 tiles of 256 rows on 66 pairs
+// of CTAs are a round, as are 48 of 192; 7B: 144 of 256 are three rounds, 288 of 128 are five of half the
+// time. 0.5B, 256 tokens: 18 CTAs with tiles of 128 rows, 72 with a head and 64 tokens.)
 template <int kHeadDim>
-void launch_best(const BoxedWeights& w, const HalfRows& in, const QkvFinish& op, const DeviceStep& step,
-                 const KvLayer& kv, float* q, cudaStream_t stream) {
-  constexpr int64_t kFixed = 24;  // of a tile, in rows: what takes the same time for any number of them
-  static const int64_t pairs = multiprocessor_count() / kCtas;
-  const auto cost = [&](int64_t rows) {
-    const int64_t tiles =
-        (w.count + rows - 1) / rows * ((step.num_tokens + kCtas * kTokens - 1) / (kCtas * kTokens));
-    return (tiles + pairs - 1) / pairs * (rows + kFixed);
+void launch_best(const Call& c) {
+  // Of a tile, in rows of 128 tokens and both planes: what takes the same time for any number of them, and
+  // that with a head as a tile, where more passes through L2.
+  constexpr int64_t kFixed = 24, kFixedOfHead = 32;
+  using Head = Shape<kHeadDim, 1, 2, true>;
+  const auto cost = [&]<class Shape>(Shape) {
+    const Work work = work_of<Shape>(c.step.num_tokens, c.w.count, Shape::kTileRows, c.w.depth);
+    const int64_t tiles = int64_t{work.token_tiles} * work.row_tiles, at_once = clusters_at_once<Shape>();
+    const int64_t tile =
+        Shape::kPlanesApart ? Shape::kTileRows / 2 + kFixedOfHead : Shape::kTileRows + kFixed;
+    return (tiles + at_once - 1) / at_once * tile;
   };
+  const int64_t most = cost(PairShape<256>{}), least = cost(PairShape<128>{});
+  if (c.in.low != nullptr && cost(Head{}) < std::min(most, least)) return launch<kHeadDim, Head>(c);
   if constexpr (kHeadDim == 64) {
-    if (cost(192) < std::min(cost(256), cost(128))) return launch<64, 192>(w, in, op, step, kv, q, stream);
+    if (cost(PairShape<192>{}) < std::min(most, least)) return launch<64, PairShape<192>>(c);
   }
-  cost(128) < cost(256) ? launch<kHeadDim, 128>(w, in, op, step, kv, q, stream)
-                        : launch<kHeadDim, 256>(w, in, op, step, kv, q, stream);
+  least < most ? launch<kHeadDim, PairShape<128>>(c) : launch<kHeadDim, PairShape<256>>(c);
 }
 
 }  // namespace
@@ -169,8 +186,8 @@ void boxed_qkv(const BoxedWeights& w, const HalfRows& in, const QkvFinish& op, c
   CHECK(boxed_qkv_serves(op, kv) && shape.head_dim == kv.head_dim && shape.num_kv_heads == kv.num_kv_heads);
   CHECK(w.count == int64_t{shape.num_heads + 2 * shape.num_kv_heads} * shape.head_dim && step.num_tokens > 0);
   CHECK(op.qkv == nullptr && op.qkv_low == nullptr);
-  kv.head_dim == 64 ? boxed::launch_best<64>(w, in, op, step, kv, q, stream)
-                    : boxed::launch_best<128>(w, in, op, step, kv, q, stream);
+  const boxed::Call call{w, in, op, step, kv, q, stream};
+  kv.head_dim == 64 ? boxed::launch_best<64>(call) : boxed::launch_best<128>(call);
 }
 
 }  // namespace qwend::cuda

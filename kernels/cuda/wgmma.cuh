@@ -124,6 +124,16 @@ __device__ __forceinline__ void product_shared(float (&d)[16][4], uint64_t a, ui
         QWEND_D(8), QWEND_D(9), QWEND_D(10), QWEND_D(11), QWEND_D(12), QWEND_D(13), QWEND_D(14), QWEND_D(15)
       : "l"(a), "l"(b), "r"(add));
 }
+__device__ __forceinline__ void product_shared(float (&d)[8][4], uint64_t a, uint64_t b, int add) {
+  asm volatile(
+      "{ .reg .pred p; setp.ne.b32 p, %34, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, "
+      "%19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+      "}, %32, %33, p, 1, 1, 0, 0; }"
+      : QWEND_D(0), QWEND_D(1), QWEND_D(2), QWEND_D(3), QWEND_D(4), QWEND_D(5), QWEND_D(6), QWEND_D(7)
+      : "l"(a), "l"(b), "r"(add));
+}
 #undef QWEND_D
 
 }  // namespace qwend::cuda

@@ -18,13 +18,15 @@ Output run_boxed(const CudaMatrix& w, const TestRows& in, int32_t num_tokens, co
   });
 }
 
-// Multiples of a tile (128 rows, 256 tokens, 64 columns), and a little more or less.
+// Multiples of a tile (64, 96 or 128 gate rows, 128 tokens or 256, 64 columns), and a little more or less.
 struct Size {
   int64_t rows, cols;
   int32_t num_tokens;
 };
-constexpr Size kSizes[] = {{128, 64, 256},  {264, 512, 99},  {136, 96, 129},  {8, 1024, 1},
-                           {120, 768, 300}, {384, 320, 640}, {4872, 896, 513}};
+constexpr Size kSizes[] = {{128, 64, 256},  {264, 512, 99},  {136, 96, 129},   {8, 1024, 1},
+                           {120, 768, 300}, {384, 320, 640}, {4872, 896, 513}, {64, 192, 33},
+                           {200, 896, 64},  {128, 640, 128}, {4864, 896, 64},  {4864, 896, 256},
+                           {1000, 448, 450}};
 
 void check_gated(const Size& size, DType gate_type, DType up_type, size_t scratch, float spread = 0.2f) {
   INFO(format_info(gate_type).name << " and " << format_info(up_type).name << ", " << size.rows << " x "
@@ -92,6 +94,7 @@ TEST_CASE("boxed gated products of every block format", "[cuda][matmul_large][bo
 TEST_CASE("boxed products, small", "[cuda][matmul_large][boxed][sanitize]") {
   NEEDS_BOXED_PRODUCTS();
   check_gated({136, 320, 300}, DType::F16, DType::Q4_0, kPlenty);
+  check_gated({136, 640, 70}, DType::F16, DType::F16, kPlenty);
   check_gated({136, 320, 300}, DType::Q5_1, DType::Q5_1, kPlenty);
   check_gated({136, 512, 300}, DType::Q6_K, DType::Q6_K, kPlenty);
 }

@@ -158,6 +158,12 @@ TEST_CASE("queries, keys and values in one kernel", "[cuda][qkv][boxed]") {
   check({{32, 8, 128}, false, true, true, true, 320, 513});
   check({{5, 1, 64}, true, true, false, false, 96, 129});
   check({{3, 1, 128}, false, false, true, true, 64, 1});
+  // A head and 64 tokens a tile: up to a full tile and beyond, one round and two, an odd number of heads.
+  for (const int32_t tokens : {33, 64, 256, 450}) check({{14, 2, 64}, true, false, true, true, 896, tokens});
+  for (const int32_t tokens : {64, 101}) check({{28, 4, 128}, true, false, true, true, 1024, tokens});
+  check({{32, 8, 128}, false, true, true, true, 320, 77});
+  check({{5, 2, 64}, true, true, true, false, 104, 65});
+  check({{3, 1, 128}, false, true, true, true, 192, 130});
   // Tiles of 192 and 128 rows where a device has 132 multiprocessors.
   check({{14, 2, 64}, true, false, true, true, 256, 2048});
   check({{28, 4, 128}, true, false, true, true, 256, 2048});
@@ -170,4 +176,6 @@ TEST_CASE("queries, keys and values in one kernel, small", "[cuda][qkv][boxed][s
     return;
   }
   check({{5, 1, 64}, true, true, true, true, 192, 200});
+  check({{5, 1, 64}, true, true, true, true, 640, 70});
+  check({{2, 1, 128}, true, true, true, true, 640, 70});
 }
