@@ -33,7 +33,9 @@ __device__ __forceinline__ void ask_for_boxes(const Ring<Shape>& ring, const Wor
   const uint32_t half = Shape::kTokenCtas == 1 ? 0 : token_rank;  // of the weights, where a CTA asks for one
   const CUtensorMap& weights = half == 0 ? boxes.weights[0] : boxes.weights[1];
   const int32_t first = half == 0 ? boxes.first[0] : boxes.first[1];
-  prefetch_map(boxes.first_plane), prefetch_map(weights);
+  prefetch_map(Shape::kPlanesApart && row_rank != 0 ? boxes.second_plane : boxes.first_plane);
+  prefetch_map(weights);
+  if constexpr (Shape::kTokenCtas == 1) prefetch_map(boxes.weights[1]);
   Place<Shape> at;
   const int32_t tiles = work.token_tiles * work.row_tiles, clusters = gridDim.x / Shape::kCtas;
 #pragma unroll 1
