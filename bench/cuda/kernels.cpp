@@ -34,8 +34,8 @@ struct Bench {
   Stream stream = make_stream();
   WeightUploader uploader{stream.get()};
   WideMatmul wide{stream.get()};
-  LargeMatmul large{256, {}, stream.get()};
-  double bytes_per_second = 0, flops = 0;  // what the GPU can do
+  LargeMatmul large{256, {}, stream.get(), INT32_MAX};  // by the library alone
+  double bytes_per_second = 0, flops = 0;               // what the GPU can do
 
   // Microseconds of one call; call(i) enqueues the i-th of `count`.
   double time(int count, const std::function<void(int)>& call) {
@@ -117,23 +117,23 @@ struct Weights {
 
 struct Rows {
   Rows(int64_t num_rows, int64_t width)
-      : half(DeviceBuffer<__half>::zeroed(static_cast<size_t>(num_rows * padded_width(width)))),
+      : plane(static_cast<size_t>(num_rows * padded_width(width))),
+        half(DeviceBuffer<__half>::zeroed(2 * plane)),
         scale(DeviceBuffer<float>::zeroed(static_cast<size_t>(num_rows))),
         norm(DeviceBuffer<float>::zeroed(static_cast<size_t>(num_rows))),
-        low(DeviceBuffer<__half>::zeroed(half.size())),
         stride(padded_width(width)) {
-    std::vector<__half> values(half.size());
+    std::vector<__half> values(plane);
     for (size_t i = 0; i < values.size(); ++i)
       values[i] = __float2half(static_cast<float>(i * 2654435761u % 2001) - 1000.0f);
-    CUDA_CHECK(cudaMemcpy(half.data(), values.data(), half.bytes(), cudaMemcpyHostToDevice));
+    CUDA_CHECK(cudaMemcpy(half.data(), values.data(), plane * sizeof(__half), cudaMemcpyHostToDevice));
   }
   HalfRows in(bool two_planes = false) const {
-    return {half.data(), scale.data(), stride, two_planes ? low.data() : nullptr, norm.data()};
+    return {half.data(), scale.data(), stride, two_planes ? half.data() + plane : nullptr, norm.data()};
   }
   HalfRowsOut out() const { return {half.data(), scale.data(), stride}; }
-  DeviceBuffer<__half> half;
+  size_t plane;               // halves of one
+  DeviceBuffer<__half> half;  // two planes, the low one zeros
   DeviceBuffer<float> scale, norm;
-  DeviceBuffer<__half> low;
   int64_t stride;
 };
 
