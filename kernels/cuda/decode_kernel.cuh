@@ -29,7 +29,8 @@ class Step {
                at<uint64_t>(layout.barriers),
                table.num_products,
                layout.slots,
-               table.slot_bytes} {
+               table.slot_bytes,
+               table.lanes_in_turn} {
     prepare(step, rope);
   }
 

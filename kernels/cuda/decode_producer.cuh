@@ -31,8 +31,8 @@ class Producer {
       // A place that was filled must have been noted before it is filled again: parity tells two phases
       // apart, not three.
       const bool go = more && room(read_) && room(filled_);
-      if (go) issue();
       if (__any_sync(kAllLanes, go)) {
+        issue(go);
         last = clock();
       } else if (__all_sync(kAllLanes, issued_ == filled_ && clock() - last > kPause)) {
         fetch();
@@ -61,15 +61,27 @@ class Producer {
     if (++filled_place_ == rings_.slots) filled_place_ = 0, filled_parity_ ^= 1;
   }
 
-  // This lane's next unit.
-  __device__ __forceinline__ void issue() {
-    const Unit unit = cursor_.next(rings_);
-    const uint32_t slot = shared_address(rings_.place(lane_index(), put_)),
-                   barrier = rings_.filled(lane_index(), put_);
-    ++issued_;
-    if (++put_ == rings_.slots) put_ = 0;
-    shared_before_async();  // the place's readers, whose arrivals note_read() has seen
-    barrier_arrive_expecting(barrier, 1, static_cast<uint32_t>(unit.bytes + unit.super_bytes));
+  // The next unit of each lane that goes.
+  __device__ __forceinline__ void issue(bool go) {
+    Unit unit{};
+    uint32_t slot = 0, barrier = 0;
+    if (go) {
+      unit = cursor_.next(rings_);
+      slot = shared_address(rings_.place(lane_index(), put_)), barrier = rings_.filled(lane_index(), put_);
+      ++issued_;
+      if (++put_ == rings_.slots) put_ = 0;
+      shared_before_async();  // the place's readers, whose arrivals note_read() has seen
+      barrier_arrive_expecting(barrier, 1, static_cast<uint32_t>(unit.bytes + unit.super_bytes));
+    }
+    if (!rings_.lanes_in_turn) {
+      if (go) copy(unit, slot, barrier);
+      return;
+    }
+#pragma unroll 1
+    for (uint32_t lanes = __ballot_sync(kAllLanes, go); lanes != 0; lanes &= lanes - 1)
+      if (lane_index() == __ffs(static_cast<int>(lanes)) - 1) copy(unit, slot, barrier);
+  }
+  __device__ __forceinline__ static void copy(const Unit& unit, uint32_t slot, uint32_t barrier) {
     if (unit.map != nullptr) {
       for_boxes(unit, [&](int32_t i, int32_t col) {
         copy_box_once(slot + i * kDecodeHalfTileBytes, *unit.map, unit.row, col, barrier);

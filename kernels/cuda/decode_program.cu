@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstdlib>
 
 #include "kernels/check.h"
 #include "kernels/cuda/activations.h"
@@ -234,6 +235,7 @@ void DecodeProgram::finish() {
   table_.query_scale =
       static_cast<float>(1.4426950408889634 / std::sqrt(static_cast<double>(heads.head_dim)));
 
+  table_.lanes_in_turn = std::getenv("QWEND_RACECHECK") != nullptr;
   device_products_ = to_device(products_);
   device_maps_ = to_device(maps_);
   device_shapes_ = to_device(shapes_);

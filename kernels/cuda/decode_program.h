@@ -117,6 +117,10 @@ struct DecodeTable {
   // Sizes in shared memory: bytes of the largest unit, results of row tiles in a CTA, input columns of a CTA,
   // as block formats read them and as FP16 does.
   int32_t slot_bytes, max_records, byte_cols, half_cols;
+  // For racecheck (QWEND_RACECHECK is set): one lane of the producer after the other asks for its copies.
+  // They are instructions of the warp's, done once for each lane that is there, and the tool takes all of
+  // them for those of lanes that have not seen the others' places read. A sixth slower.
+  bool lanes_in_turn;
 };
 
 // Made once, by the same calls as the forward pass, layer by layer; then launched for any step that decodes

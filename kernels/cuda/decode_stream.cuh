@@ -26,6 +26,7 @@ struct Rings {
   std::byte* places;        // of FP16: kBoxAlignment
   uint64_t* barriers;       // [2][kWarps][slots] filled, read
   int32_t num_products, slots, slot_bytes;
+  bool lanes_in_turn;  // DecodeTable's
 
   __device__ __forceinline__ std::byte* place(int warp, int32_t slot) const {
     return places + (warp * slots + slot) * slot_bytes;
