@@ -61,6 +61,7 @@ elif [ -z "$build" ]; then
   build cuda-release "qwend test_cuda bench_cuda_kernels" || exit 70
   build=build/cuda-release
 fi
+build=$(cd "$build" && pwd) || exit 66
 # The programs' own commit: of a pack the one that was packed, whatever lies around it.
 if [ -f "$build/COMMIT" ]; then
   commit=$(cat "$build/COMMIT")
@@ -69,7 +70,7 @@ else
 fi
 # For our programs alone: Python keeps its own libraries.
 libraries=${LD_LIBRARY_PATH:-}
-for folder in /usr/local/cuda/targets/x86_64-linux/lib /usr/local/cuda/lib64 "$PWD/$build/lib"; do
+for folder in /usr/local/cuda/targets/x86_64-linux/lib /usr/local/cuda/lib64 "$build/lib"; do
   if [ -d "$folder" ]; then libraries=$folder:$libraries; fi
 done
 ours=(env "LD_LIBRARY_PATH=$libraries")
