@@ -138,10 +138,9 @@ __device__ __forceinline__ void add_planes(const float (&sums)[kEights][4], int 
                                            float (&whole)[kEights][2]) {
   const auto sync = [] { asm volatile("bar.sync 1, %0;" ::"n"(kGroups * kGroupThreads) : "memory"); };
   const auto thread = threadIdx.x % kGroupThreads;
-  float2 *const to = place + (group ^ 1) * kEights * kGroupThreads + thread, *const from = place +
-                                                                                           group * kEights *
-                                                                                               kGroupThreads +
-                                                                                           thread;
+  constexpr int kHalf = kEights * kGroupThreads;
+  float2* const to = place + (group ^ 1) * kHalf + thread;
+  const float2* const from = place + group * kHalf + thread;
   const auto row = [&](int n, bool second) {
     return make_float2(second ? sums[n][2] : sums[n][0], second ? sums[n][3] : sums[n][1]);
   };
