@@ -42,15 +42,15 @@ int32_t multiprocessor_count() {
   return count;
 }
 
-bool has_warpgroup_products() {
-  static const bool has = [] {
+int32_t compute_capability() {
+  static const int32_t capability = [] {
     int device = 0, major = 0, minor = 0;
     CUDA_CHECK(cudaGetDevice(&device));
     CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
     CUDA_CHECK(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device));
-    return major == 9 && minor == 0;
+    return 10 * major + minor;
   }();
-  return has;
+  return capability;
 }
 
 int32_t resident_blocks(const void* kernel, int32_t threads, int32_t shared_bytes) {

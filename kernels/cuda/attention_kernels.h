@@ -26,8 +26,9 @@ void attention_prefill_hopper(const AttentionCall& call, cudaStream_t stream);
 
 // Multiprocessors of the current device.
 int32_t multiprocessor_count();
-// Whether it runs what is compiled for sm_90a.
-bool has_warpgroup_products();
+// Its compute capability, 90 for 9.0; and whether it runs what is compiled for sm_90a.
+int32_t compute_capability();
+inline bool has_warpgroup_products() { return compute_capability() == 90; }
 // Lets a kernel use this much dynamic shared memory; returns how many of its blocks a multiprocessor holds.
 int32_t resident_blocks(const void* kernel, int32_t threads, int32_t shared_bytes);
 

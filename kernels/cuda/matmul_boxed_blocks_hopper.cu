@@ -193,16 +193,15 @@ void boxed_gated_blocks(const WeightPart& gate, int64_t gate_row, const WeightPa
   const Work work = work_of<Pair>(num_tokens, count, kHalfRows, padded_width(gate.cols));
   const CUtensorMap tokens = tensor_map(in.rows, num_tokens, gate.cols, in.stride, kTokens);
   with_block_format(gate.dtype, [&]<class F>() {
-    static const int multiprocessors = [] {
+    static const int pairs = [] {
       CUDA_CHECK(cudaFuncSetAttribute(block_kernel<F>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                       Pair::kSharedBytes));
-      return multiprocessor_count();
+      return most_clusters<Pair>();
     }();
     const BlockRows rows{{tiles_of<F>(gate, gate_row, count), tiles_of<F>(up, up_row, count)},
                          static_cast<int32_t>(gate.col_tiles()),
                          static_cast<int32_t>(gate.cols / 256)};
-    const int tiles = work.token_tiles * work.row_tiles;
-    const auto ctas = static_cast<unsigned>(kCtas * std::min(tiles, multiprocessors / kCtas));
+    const auto ctas = static_cast<unsigned>(kCtas * std::min(work.token_tiles * work.row_tiles, pairs));
     block_kernel<F><<<ctas, kThreads, Pair::kSharedBytes, stream>>>(
         tokens, rows, work, gated<kRows>(in, weight_norms, 1.0f / kScaleUp, first, count, out));
   });

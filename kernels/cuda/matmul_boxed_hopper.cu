@@ -52,16 +52,7 @@ void launch_best(const Call& c) {
 }  // namespace
 }  // namespace boxed
 
-bool has_boxed_products() {
-  static const bool hopper = [] {
-    int device = 0, major = 0, minor = 0;
-    CUDA_CHECK(cudaGetDevice(&device));
-    CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
-    CUDA_CHECK(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device));
-    return major == 9 && minor == 0;
-  }();
-  return hopper;
-}
+bool has_boxed_products() { return has_warpgroup_products(); }
 
 void boxed_gated(const BoxedWeights& gate, const BoxedWeights& up, const HalfRows& in, int32_t num_tokens,
                  const float* weight_norms, int64_t first, const HalfRowsOut& out, cudaStream_t stream) {

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "kernels/check.h"
+#include "kernels/cuda/attention_kernels.h"
 #include "kernels/cuda/matmul_wide.cuh"
 #include "kernels/cuda/matmul_wide.h"
 
@@ -15,14 +16,8 @@ constexpr int64_t kSumsOfMultiprocessor = 32768;
 
 }  // namespace
 
-WideMatmul::WideMatmul(cudaStream_t stream) : stream_(stream) {
-  int device = 0;
-  CUDA_CHECK(cudaGetDevice(&device));
-  CUDA_CHECK(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, device));
-  int major = 0, minor = 0;
-  CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
-  CUDA_CHECK(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device));
-  hopper_ = major == 9 && minor == 0;
+WideMatmul::WideMatmul(cudaStream_t stream)
+    : stream_(stream), multiprocessors_(multiprocessor_count()), hopper_(has_warpgroup_products()) {
   partial_ = DeviceBuffer<float>(static_cast<size_t>(2 * kSumsOfMultiprocessor * multiprocessors_));
   arrivals_ = DeviceBuffer<uint32_t>::zeroed(static_cast<size_t>(kMaxCtas * multiprocessors_));
 }

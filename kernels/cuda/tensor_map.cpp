@@ -5,6 +5,7 @@
 #include <string>
 
 #include "kernels/check.h"
+#include "kernels/cuda/attention_kernels.h"
 #include "kernels/cuda/error.h"
 
 namespace qwend::cuda {
@@ -22,15 +23,7 @@ PFN_cuTensorMapEncodeTiled_v12000 encoder() {
 
 }  // namespace
 
-bool has_tensor_maps() {
-  static const bool has = [] {
-    int device = 0, major = 0;
-    CUDA_CHECK(cudaGetDevice(&device));
-    CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
-    return major >= 9;
-  }();
-  return has;
-}
+bool has_tensor_maps() { return compute_capability() >= 90; }
 
 CUtensorMap tensor_map(const __half* data, int64_t rows, int64_t cols, int64_t stride, int32_t box_rows) {
   static const PFN_cuTensorMapEncodeTiled_v12000 encode = encoder();

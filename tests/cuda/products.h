@@ -9,8 +9,16 @@
 #include <vector>
 
 #include "kernels/cuda/matmul.h"
+#include "kernels/cuda/matmul_boxed.h"
 #include "tests/cuda/cuda_test.h"
 #include "tests/kernels/random_weights.h"
+
+#define NEEDS_BOXED_PRODUCTS()                                   \
+  NEEDS_CUDA_DEVICE();                                           \
+  if (!has_boxed_products()) {                                   \
+    WARN("skipped: boxed products need compute capability 9.0"); \
+    return;                                                      \
+  }
 
 namespace qwend::test {
 

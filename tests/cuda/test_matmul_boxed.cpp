@@ -56,13 +56,6 @@ constexpr size_t of_rows(int64_t rows, int64_t cols) { return static_cast<size_t
 
 }  // namespace
 
-#define NEEDS_BOXED_PRODUCTS()                                   \
-  NEEDS_CUDA_DEVICE();                                           \
-  if (!has_boxed_products()) {                                   \
-    WARN("skipped: boxed products need compute capability 9.0"); \
-    return;                                                      \
-  }
-
 TEST_CASE("boxed gated products", "[cuda][matmul_large][boxed]") {
   NEEDS_BOXED_PRODUCTS();
   for (const Size& size : kSizes) check_gated(size, DType::F16, DType::F16, kPlenty);

@@ -147,11 +147,7 @@ void check(const Case& c) {
 }  // namespace
 
 TEST_CASE("queries, keys and values in one kernel", "[cuda][qkv][boxed]") {
-  NEEDS_CUDA_DEVICE();
-  if (!has_boxed_products()) {
-    WARN("skipped: boxed products need compute capability 9.0");
-    return;
-  }
+  NEEDS_BOXED_PRODUCTS();
   check({{14, 2, 64}, true, false, true, true, 896, 700});
   check({{28, 4, 128}, true, false, true, true, 512, 300});
   check({{28, 4, 128}, true, false, true, true, 3584, 200});
@@ -171,11 +167,7 @@ TEST_CASE("queries, keys and values in one kernel", "[cuda][qkv][boxed]") {
 }
 
 TEST_CASE("queries, keys and values in one kernel, small", "[cuda][qkv][boxed][sanitize]") {
-  NEEDS_CUDA_DEVICE();
-  if (!has_boxed_products()) {
-    WARN("skipped: boxed products need compute capability 9.0");
-    return;
-  }
+  NEEDS_BOXED_PRODUCTS();
   check({{5, 1, 64}, true, true, true, true, 192, 200});
   check({{5, 1, 64}, true, true, true, true, 640, 70});
   check({{2, 1, 128}, true, true, true, true, 640, 70});
