@@ -123,12 +123,15 @@ LoadedModel load_model(const gguf::File& file, const LoadSettings& settings, con
     if (callback) callback(done, total);
   };
   const auto start = std::chrono::steady_clock::now();
+  const bool quantised = has_quantised_weights(file);
+  const uint64_t leave_free =
+      free_beside_copies(loaded.config, settings.memory, quantised, backend->memory().total);
   auto model = std::make_unique<QwenModel>(file, loaded.config, *backend, report,
-                                           const_cast<LoadProgress*>(&progress));
+                                           const_cast<LoadProgress*>(&progress), leave_free);
   loaded.upload_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
   MemoryUse use = measure(loaded.device, *backend, loaded, *model);
-  use.quantised = has_quantised_weights(file);
+  use.quantised = quantised;
   loaded.plan = plan_memory(loaded.config, settings.memory, use);
   loaded.info.max_model_len = engine.max_model_len = loaded.plan.max_model_len;
   engine.num_kv_blocks = loaded.plan.kv.num_blocks;

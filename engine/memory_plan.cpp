@@ -40,6 +40,25 @@ uint64_t default_room(const MemoryUse& use, double gpu_memory_fraction) {
   return budget - std::min(budget, taken);
 }
 
+// A cache of the model's shape, without blocks yet.
+KvCacheSpec empty_cache(const ModelConfig& config, const MemorySettings& settings, bool gpu, bool quantised) {
+  return {config.num_layers, 0,
+          kBlockSize,        config.num_kv_heads,
+          config.head_dim,   settings.kv_dtype.value_or(default_kv_dtype(gpu, quantised))};
+}
+uint64_t bytes_per_block(const KvCacheSpec& kv) { return kv.bytes_per_token() * kBlockSize; }
+
+int32_t wanted_context(const ModelConfig& config, const MemorySettings& settings) {
+  return settings.ctx > 0 ? settings.ctx : std::min(config.context_length, kDefaultContextLimit);
+}
+int64_t blocks_of(int32_t tokens) { return round_up(tokens, kBlockSize) / kBlockSize; }
+
+// Blocks that were asked for by number or by bytes; 0: not at all.
+int64_t asked_blocks(const MemorySettings& settings, uint64_t block_bytes) {
+  if (settings.kv_cache_bytes > 0) return static_cast<int64_t>(settings.kv_cache_bytes / block_bytes);
+  return settings.kv_blocks;
+}
+
 [[noreturn]] void refuse_context(int32_t context, uint64_t needed, uint64_t got, const MemoryUse& use) {
   std::string text = "memory: a context of " + std::to_string(context) + " tokens needs " +
                      gigabytes(needed) + " of KV cache, got " + gigabytes(got);
@@ -76,23 +95,27 @@ uint64_t free_memory_bytes() {
   return available;
 }
 
+uint64_t free_beside_copies(const ModelConfig& config, const MemorySettings& settings, bool quantised,
+                            uint64_t total) {
+  const uint64_t block_bytes = bytes_per_block(empty_cache(config, settings, true, quantised));
+  const int64_t asked = asked_blocks(settings, block_bytes);
+  const int64_t least = std::max(asked, blocks_of(wanted_context(config, settings)));
+  const uint64_t others =
+      asked > 0 ? 0
+                : static_cast<uint64_t>(static_cast<double>(total) * (1.0 - settings.gpu_memory_fraction));
+  return static_cast<uint64_t>(least) * block_bytes + others;
+}
+
 MemoryPlan plan_memory(const ModelConfig& config, const MemorySettings& settings, const MemoryUse& use) {
   MemoryPlan plan;
   plan.use = use;
-  plan.kv = {config.num_layers, 0,
-             kBlockSize,        config.num_kv_heads,
-             config.head_dim,   settings.kv_dtype.value_or(default_kv_dtype(use.gpu, use.quantised))};
-  const uint64_t block_bytes = plan.kv.bytes_per_token() * kBlockSize;
-  const int32_t context =
-      settings.ctx > 0 ? settings.ctx : std::min(config.context_length, kDefaultContextLimit);
-  const int64_t blocks_per_sequence = round_up(context, kBlockSize) / kBlockSize;
+  plan.kv = empty_cache(config, settings, use.gpu, use.quantised);
+  const uint64_t block_bytes = bytes_per_block(plan.kv);
+  const int32_t context = wanted_context(config, settings);
+  const int64_t blocks_per_sequence = blocks_of(context);
 
-  int64_t blocks = 0;
-  if (settings.kv_cache_bytes > 0) {
-    blocks = static_cast<int64_t>(settings.kv_cache_bytes / block_bytes);
-  } else if (settings.kv_blocks > 0) {
-    blocks = settings.kv_blocks;
-  } else {
+  int64_t blocks = asked_blocks(settings, block_bytes);
+  if (settings.kv_cache_bytes == 0 && settings.kv_blocks == 0) {
     blocks = std::min(static_cast<int64_t>(default_room(use, settings.gpu_memory_fraction) / block_bytes),
                       wanted_blocks(use, blocks_per_sequence, settings.max_seqs));
   }

@@ -52,6 +52,11 @@ struct MemoryPlan {
   std::string note;  // e.g. that the context was cut to fit; empty when all is as asked
 };
 
+// Of a GPU's memory, what FP16 copies of weights (kHalfCopiesShare) leave free: the KV cache that was asked
+// for, or one sequence of the whole context and what gpu_memory_fraction keeps from all uses.
+uint64_t free_beside_copies(const ModelConfig& config, const MemorySettings& settings, bool quantised,
+                            uint64_t total);
+
 // Decides the KV pool. Without --kv-cache-gb or --kv-blocks:
 //   GPU: what gpu_memory_fraction leaves, at most max_seqs sequences of the whole context;
 //   CPU: four full contexts or 256 tokens of every sequence, whichever is more, at most a quarter of what is

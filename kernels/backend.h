@@ -149,12 +149,14 @@ struct StepShapes {
   MoeShape moe;
   // What every token is multiplied by: no experts, routers or output. Must outlive reserve() alone.
   std::vector<DeviceMatrix*> matrices = {};
+  // Bytes of device memory that FP16 copies of them leave free, for the KV cache and for others.
+  uint64_t leave_free = 0;
 };
 
 // A GPU keeps FP16 copies of StepShapes::matrices beside block formats, for products of many rows, where all
 // of them together take at most this share of the memory that is free when all but the KV cache is there:
-// 0.7 GB of Qwen2.5-0.5B in 80 GB, but nothing of a model that needs the room.
-inline constexpr double kHalfCopiesShare = 0.04;
+// 13 GB of Qwen2.5-7B in 80 GB, but nothing of a model that needs the room.
+inline constexpr double kHalfCopiesShare = 0.2;
 
 class Backend {
  public:

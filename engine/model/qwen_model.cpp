@@ -13,7 +13,7 @@ constexpr std::string_view kOutput[] = {"output.weight"}, kOutputNorm[] = {"outp
 }  // namespace
 
 QwenModel::QwenModel(const gguf::File& file, ModelConfig config, Backend& backend, UploadProgress progress,
-                     void* progress_context)
+                     void* progress_context, uint64_t leave_free)
     : config_(std::move(config)), backend_(backend), rope_(make_rope_table(config_.rope)) {
   WeightLoader load(file, backend, progress, progress_context);
   embedding_ = load.embedding("token_embd.weight", config_.tied_output);
@@ -38,6 +38,7 @@ QwenModel::QwenModel(const gguf::File& file, ModelConfig config, Backend& backen
         shapes.matrices.push_back(matrix);
     }
   }
+  shapes.leave_free = leave_free;
   const auto held = [&] {
     uint64_t bytes = 0;
     for (const DeviceMatrix* matrix : shapes.matrices) bytes += matrix->bytes();

@@ -14,9 +14,10 @@ namespace qwend {
 // construction.
 class QwenModel {
  public:
-  // Uploads all weights; progress(done_bytes, total_bytes) is called as they go. Throws LoadError.
+  // Uploads all weights; progress(done_bytes, total_bytes) is called as they go. leave_free: see StepShapes.
+  // Throws LoadError.
   QwenModel(const gguf::File& file, ModelConfig config, Backend& backend, UploadProgress progress = nullptr,
-            void* progress_context = nullptr);
+            void* progress_context = nullptr, uint64_t leave_free = 0);
   const ModelConfig& config() const { return config_; }
   uint64_t weight_bytes() const { return weight_bytes_; }        // as the backend holds them
   uint64_t half_copy_bytes() const { return half_copy_bytes_; }  // beside them, see kHalfCopiesShare

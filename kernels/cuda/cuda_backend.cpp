@@ -18,6 +18,9 @@ constexpr int32_t kMaxWideBlockRows = 256, kMaxWideHalfRows = 128;
 // the same time (0.5B: QKV from 32 rows, 8 us and not 12; down from 128, 17 and not 20; gate and up from 256,
 // 29 and not 36).
 constexpr int64_t kExpandedElementsARow = 35'000;
+// Larger matrices' copies are for more rows than that only: fewer wait for memory, of which a copy has more
+// to read.
+constexpr int64_t kCopiedElements = 28'000'000;
 
 bool same(const RopeTable& a, const RopeTable& b) {
   return a.rotary_dim == b.rotary_dim && a.magnitude == b.magnitude && a.inv_freq == b.inv_freq;
@@ -125,16 +128,18 @@ void CudaBackend::reserve(const StepShapes& shapes) {
     ensure(shared_out_, static_cast<size_t>(row_capacity_ * shapes.embedding));
   }
   ensure_logits(shapes.vocab);
-  keep_half_copies(shapes.matrices);
+  keep_half_copies(shapes.matrices, shapes.leave_free);
   for (DeviceMatrix* matrix : shapes.matrices)
     static_cast<CudaMatrix*>(matrix)->read_row_norms(stream_.get());
 }
 
 // All or none: prompts wait for the slowest of them.
-void CudaBackend::keep_half_copies(std::span<DeviceMatrix* const> matrices) {
-  size_t bytes = 0;
+void CudaBackend::keep_half_copies(std::span<DeviceMatrix* const> matrices, uint64_t leave_free) {
+  uint64_t bytes = 0;
   for (const DeviceMatrix* matrix : matrices) bytes += weights(*matrix).half_copy_bytes();
-  if (static_cast<double>(bytes) > kHalfCopiesShare * static_cast<double>(memory().free)) return;
+  const uint64_t free = memory().free;
+  if (static_cast<double>(bytes) > kHalfCopiesShare * static_cast<double>(free)) return;
+  if (bytes + leave_free > free) return;
   graphs_.clear();  // they hold products that may take another way now
   for (DeviceMatrix* matrix : matrices) static_cast<CudaMatrix*>(matrix)->keep_half_copies(stream_.get());
 }
@@ -268,11 +273,13 @@ CudaBackend::Product CudaBackend::product_for(const CudaMatrix& w, int32_t rows,
   const bool exact =
       std::ranges::all_of(w.parts(), is(DType::F32));  // routers stay FP32 for any number of rows
   if (skinny_serves(w, epilogue) && (exact || rows <= kFewRows)) return Product::Skinny;
-  const bool half = std::ranges::any_of(
-      w.parts(), [](const WeightPart& p) { return p.dtype == DType::F16 || p.half_copy != nullptr; });
+  const int64_t elements = w.rows() * w.cols();
+  const bool half = std::ranges::any_of(w.parts(), [&](const WeightPart& p) {
+    return p.dtype == DType::F16 || (p.half_copy != nullptr && elements <= kCopiedElements);
+  });
   const int32_t most = half ? (w.cols() > 2 * w.rows() ? kMaxWideHalfRows : 0)
-                       : w.rows() * w.cols() <= kExpandedElementsARow * rows ? 0
-                                                                             : kMaxWideBlockRows;
+                       : elements <= kExpandedElementsARow * rows ? 0
+                                                                  : kMaxWideBlockRows;
   return rows <= most && WideMatmul::serves(w, epilogue) ? Product::Wide : Product::Large;
 }
 

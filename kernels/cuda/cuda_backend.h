@@ -82,7 +82,7 @@ class CudaBackend final : public Backend {
 
   int32_t tokens() const { return step_.num_tokens; }
   void launch_decode();  // the step as one kernel
-  void keep_half_copies(std::span<DeviceMatrix* const> matrices);
+  void keep_half_copies(std::span<DeviceMatrix* const> matrices, uint64_t leave_free);
   // Grows scratch; never while a step is recorded.
   template <class T>
   void ensure(DeviceBuffer<T>& buffer, size_t size);

@@ -54,6 +54,23 @@ TEST_CASE("memory plan: a GPU takes no more than all sequences can fill", "[engi
   CHECK(shorter.kv.num_blocks == 3 * 63);  // 1,000 tokens need 63 blocks
 }
 
+TEST_CASE("memory plan: FP16 copies of weights leave the cache that was asked for", "[engine]") {
+  const ModelConfig model = small_model();
+  // One whole context, and the tenth of the device that is nobody's by default.
+  const uint64_t one = free_beside_copies(model, {}, true, 80 * kGB);
+  CHECK(one >= kFullContext * kBlockBytes + 8 * kGB - 1);
+  CHECK(one <= kFullContext * kBlockBytes + 8 * kGB + 1);
+  CHECK(free_beside_copies(model, {.gpu_memory_fraction = 0.5}, true, 80 * kGB) ==
+        kFullContext * kBlockBytes + 40 * kGB);
+  // Whoever says how large the cache shall be has counted what others need.
+  CHECK(free_beside_copies(model, {.kv_blocks = 100'000}, true, 80 * kGB) == 100'000 * kBlockBytes);
+  CHECK(free_beside_copies(model, {.kv_blocks = 100'000, .kv_dtype = KvDType::F32}, true, 80 * kGB) ==
+        200'000 * kBlockBytes);
+  const uint64_t bytes = free_beside_copies(model, {.kv_cache_bytes = 60 * kGB}, true, 80 * kGB);
+  CHECK(bytes <= 60 * kGB);
+  CHECK(bytes + kBlockBytes > 60 * kGB);
+}
+
 TEST_CASE("memory plan: other programs' memory counts into the fraction", "[engine]") {
   const MemoryPlan plan = plan_memory(small_model(), {}, gpu(10 * kGB));
   CHECK(plan.kv_bytes <= 2 * kGB);
