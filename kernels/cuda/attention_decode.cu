@@ -305,6 +305,7 @@ template <int kHeadDim, bool kPrecise>
 __global__ void __launch_bounds__(DecodeShape<kHeadDim, kPrecise>::kThreads, 2)
     decode_kernel(const __grid_constant__ DecodeArgs args) {
   extern __shared__ __align__(128) unsigned char shared[];
+  follow_stream();
   DecodeBlock<kHeadDim, kPrecise>(args, shared).run();
 }
 
@@ -315,12 +316,8 @@ void launch(const DecodeArgs& args, int64_t items, cudaStream_t stream) {
   static const int32_t resident =
       multiprocessor_count() *
       resident_blocks(reinterpret_cast<const void*>(kernel), Shape::kThreads, Shape::kSharedBytes);
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<uint32_t>(std::min<int64_t>(items, resident)));
-  config.blockDim = dim3(Shape::kThreads);
-  config.dynamicSmemBytes = Shape::kSharedBytes;
-  config.stream = stream;
-  CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, args));
+  launch_following(kernel, static_cast<uint32_t>(std::min<int64_t>(items, resident)), Shape::kThreads,
+                   Shape::kSharedBytes, stream, args);
 }
 
 }  // namespace

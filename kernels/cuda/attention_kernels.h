@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "kernels/cuda/attention.h"
+#include "kernels/cuda/launch.h"
 
 namespace qwend::cuda {
 
@@ -23,14 +24,6 @@ void attention_decode(const AttentionCall& call, int32_t first_seq, int32_t num_
 void attention_prefill(const AttentionCall& call, cudaStream_t stream);
 // The same by warpgroups, for FP16 caches of heads of 64 or 128 elements, on compute capability 9.0 alone.
 void attention_prefill_hopper(const AttentionCall& call, cudaStream_t stream);
-
-// Multiprocessors of the current device.
-int32_t multiprocessor_count();
-// Its compute capability, 90 for 9.0; and whether it runs what is compiled for sm_90a.
-int32_t compute_capability();
-inline bool has_warpgroup_products() { return compute_capability() == 90; }
-// Lets a kernel use this much dynamic shared memory; returns how many of its blocks a multiprocessor holds.
-int32_t resident_blocks(const void* kernel, int32_t threads, int32_t shared_bytes);
 
 // Calls f with the head width and whether the cache is precise as constants.
 template <class F>

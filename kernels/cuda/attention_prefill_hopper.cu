@@ -313,6 +313,7 @@ __global__ void __launch_bounds__(kThreads, 1) hopper_prefill_kernel(const __gri
     asm volatile("fence.mbarrier_init.release.cluster; fence.proxy.async;" ::: "memory");
   }
   __syncthreads();
+  follow_stream();
   if (warp >= kRows / kWarpRows) {
     give_registers<kCopyRegisters>();
     if (warp == kRows / kWarpRows) Producer<kHeadDim>(h, shared).run();
@@ -333,12 +334,7 @@ void launch(const AttentionCall& call, cudaStream_t stream) {
   const HopperCall h{call, tensor_map(call.kv.keys, kAnyRow, kHeadDim, kHeadDim, kBoxRows),
                      tensor_map(call.kv.values, kAnyRow, kHeadDim, kHeadDim, kBoxRows)};
   const int64_t blocks = std::min<int64_t>(RowTiles<kRows>::most(call), resident * multiprocessor_count());
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<uint32_t>(blocks));
-  config.blockDim = dim3(kThreads);
-  config.dynamicSmemBytes = kSharedBytes;
-  config.stream = stream;
-  CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, h));
+  launch_following(kernel, static_cast<uint32_t>(blocks), kThreads, kSharedBytes, stream, h);
 }
 
 }  // namespace

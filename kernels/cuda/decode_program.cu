@@ -5,9 +5,9 @@
 
 #include "kernels/check.h"
 #include "kernels/cuda/activations.h"
-#include "kernels/cuda/attention_kernels.h"
 #include "kernels/cuda/decode_kernel.h"
 #include "kernels/cuda/decode_program.h"
+#include "kernels/cuda/launch.h"
 #include "kernels/cuda/tile_format.cuh"
 
 namespace qwend::cuda {

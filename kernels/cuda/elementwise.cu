@@ -1,6 +1,7 @@
 #include "kernels/check.h"
 #include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/error.h"
+#include "kernels/cuda/launch.h"
 #include "kernels/cuda/row_math.cuh"
 
 namespace qwend::cuda {
@@ -10,6 +11,7 @@ unsigned blocks_for(int64_t count, int64_t each) { return static_cast<unsigned>(
 
 __global__ void resolve_tokens_kernel(const int32_t* tokens, const int32_t* token_rows, const int32_t* drawn,
                                       int32_t count, int32_t* ids) {
+  follow_stream();
   const int32_t t = static_cast<int32_t>(blockIdx.x * blockDim.x + threadIdx.x);
   if (t >= count) return;
   const int32_t row = token_rows[t];
@@ -33,6 +35,7 @@ __global__ void __launch_bounds__(kThreads* kRows)
   static_assert(kRows == 1 || kThreads == kWarp);
   __shared__ float partial_sums[kThreads / 32], partial_norms[kThreads / 32];
   __shared__ uint32_t partial_maxima[kThreads / 32];
+  follow_stream();
   const int64_t row = int64_t{blockIdx.x} * kRows + threadIdx.y;
   if (row >= num_rows) return;  // a whole warp: with one row a block there are none
   float* const source = x + (index != nullptr ? index[row] : row) * width;
@@ -99,9 +102,8 @@ void launch_rms_norm(float* x, int64_t width, const int32_t* index, int32_t num_
   const auto kernel = vector_rows(x, width) && vector_rows(weight, 0)
                           ? rms_norm_kernel<kThreads, kVectors, kRows, true>
                           : rms_norm_kernel<kThreads, kVectors, kRows, false>;
-  kernel<<<blocks_for(num_rows, kRows), dim3(kThreads, kRows), 0, stream>>>(x, width, index, num_rows, weight,
-                                                                            eps, out, addend);
-  CUDA_CHECK_LAUNCH();
+  launch_following(kernel, blocks_for(num_rows, kRows), dim3(kThreads, kRows), 0, stream, x, width, index,
+                   num_rows, weight, eps, out, addend);
 }
 
 constexpr int kRoundThreads = 256;
@@ -110,6 +112,7 @@ constexpr int kRoundThreads = 256;
 __global__ void __launch_bounds__(kRoundThreads)
     round_rows_kernel(const float* x, int64_t width, const uint32_t* row_max, bool vectors, HalfRowsOut out) {
   __shared__ uint32_t partial_maxima[kRoundThreads / 32];
+  follow_stream();
   const int64_t row = blockIdx.x;
   const float* source = x + row * width;
   float scale = 1.0f;
@@ -154,9 +157,8 @@ __global__ void widen_rows_kernel(HalfRows in, int64_t width, bool vectors, floa
 
 void resolve_tokens(const DeviceStep& step, const int32_t* drawn, int32_t* ids, cudaStream_t stream) {
   if (step.num_tokens == 0) return;
-  resolve_tokens_kernel<<<blocks_for(step.num_tokens, 256), 256, 0, stream>>>(step.tokens, step.token_rows,
-                                                                              drawn, step.num_tokens, ids);
-  CUDA_CHECK_LAUNCH();
+  launch_following(resolve_tokens_kernel, blocks_for(step.num_tokens, 256), 256, 0, stream, step.tokens,
+                   step.token_rows, drawn, step.num_tokens, ids);
 }
 
 void rms_norm(float* x, int64_t width, const int32_t* index, int32_t num_rows, const float* weight, float eps,
@@ -181,8 +183,8 @@ void round_rows(const float* x, int64_t width, int32_t num_rows, const uint32_t*
   if (num_rows == 0) return;
   const bool one_pass = row_max != nullptr || out.scale == nullptr;
   const dim3 grid(static_cast<unsigned>(num_rows), one_pass ? blocks_for(out.stride, 8 * kRoundThreads) : 1);
-  round_rows_kernel<<<grid, kRoundThreads, 0, stream>>>(x, width, row_max, vector_rows(x, width), out);
-  CUDA_CHECK_LAUNCH();
+  launch_following(round_rows_kernel, grid, kRoundThreads, 0, stream, x, width, row_max,
+                   vector_rows(x, width), out);
 }
 
 void widen_rows(const HalfRows& in, int64_t width, int32_t num_rows, float* dst, cudaStream_t stream) {

@@ -8,8 +8,8 @@
 #include <algorithm>
 
 #include "kernels/check.h"
-#include "kernels/cuda/attention_kernels.h"
 #include "kernels/cuda/error.h"
+#include "kernels/cuda/launch.h"
 #include "kernels/cuda/matmul_boxed.h"
 #include "kernels/cuda/matmul_boxed_kernel.cuh"
 #include "kernels/cuda/tensor_map.h"
@@ -158,6 +158,7 @@ __global__ void __cluster_dims__(kCtas) __launch_bounds__(kThreads, 1)
   const uint32_t rank = cluster_rank();
   if (threadIdx.x == 0) ring.clear(kWarps, kCtas * kGroups);
   cluster_sync();
+  follow_stream();
   const int group = static_cast<int>(threadIdx.x) / kGroupThreads;
   if (group == kGroups) {
     give_registers<104>();
@@ -202,10 +203,9 @@ void boxed_gated_blocks(const WeightPart& gate, int64_t gate_row, const WeightPa
                          static_cast<int32_t>(gate.col_tiles()),
                          static_cast<int32_t>(gate.cols / 256)};
     const auto ctas = static_cast<unsigned>(kCtas * std::min(work.token_tiles * work.row_tiles, pairs));
-    block_kernel<F><<<ctas, kThreads, Pair::kSharedBytes, stream>>>(
-        tokens, rows, work, gated<kRows>(in, weight_norms, 1.0f / kScaleUp, first, count, out));
+    launch_following(block_kernel<F>, ctas, kThreads, Pair::kSharedBytes, stream, tokens, rows, work,
+                     gated<kRows>(in, weight_norms, 1.0f / kScaleUp, first, count, out));
   });
-  CUDA_CHECK_LAUNCH();
 }
 
 }  // namespace qwend::cuda

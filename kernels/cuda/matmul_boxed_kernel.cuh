@@ -4,8 +4,8 @@
 #pragma once
 #include <algorithm>
 
-#include "kernels/cuda/attention_kernels.h"
 #include "kernels/cuda/error.h"
+#include "kernels/cuda/launch.h"
 #include "kernels/cuda/matmul_boxed.cuh"
 #include "kernels/cuda/tensor_map.h"
 
@@ -82,6 +82,7 @@ __global__ void __cluster_dims__(Shape::kCtas) __launch_bounds__(kThreads, 1)
   const uint32_t rank = cluster_rank();
   if (threadIdx.x == 0) ring.clear(1, Shape::kCtas * kGroups);
   cluster_sync();
+  follow_stream();
   const int group = static_cast<int>(threadIdx.x) / kGroupThreads;
   if (group == kGroups) {
     give_registers<24>();
@@ -116,8 +117,8 @@ void launch_boxes(const Boxes& boxes, const Work& work, const Epilogue& epilogue
   }();
   const auto ctas =
       static_cast<unsigned>(Shape::kCtas * std::min(work.token_tiles * work.row_tiles, clusters));
-  box_kernel<Shape, Epilogue><<<ctas, kThreads, Shape::kSharedBytes, stream>>>(boxes, work, epilogue);
-  CUDA_CHECK_LAUNCH();
+  launch_following(box_kernel<Shape, Epilogue>, ctas, kThreads, Shape::kSharedBytes, stream, boxes, work,
+                   epilogue);
 }
 
 }  // namespace qwend::cuda::boxed

@@ -2,6 +2,7 @@
 
 #include "kernels/check.h"
 #include "kernels/cuda/error.h"
+#include "kernels/cuda/launch.h"
 #include "kernels/cuda/matmul_large_epilogue.h"
 #include "kernels/cuda/row_math.cuh"
 
@@ -80,6 +81,7 @@ __device__ inline float factor_of(const float* scale, int64_t row) {
 
 template <bool kWhole>
 __global__ void scale_rows_kernel(FloatRows y, int64_t width, int32_t num_tokens, const float* scale) {
+  follow_stream();
   const int64_t row = row_index();
   if (row >= num_tokens) return;
   float* const to = y.data + row * y.stride;
@@ -93,6 +95,7 @@ __global__ void scale_rows_kernel(FloatRows y, int64_t width, int32_t num_tokens
 template <bool kWhole>
 __global__ void add_rows_kernel(FloatRows y, int64_t width, int32_t num_tokens, const float* scale,
                                 FloatRows out) {
+  follow_stream();
   const int64_t row = row_index();
   if (row >= num_tokens) return;
   float* const to = out.data + row * out.stride;
@@ -108,6 +111,7 @@ __global__ void add_rows_kernel(FloatRows y, int64_t width, int32_t num_tokens, 
 template <bool kWhole, class Element>
 __global__ void swiglu_rows_kernel(GatedSums<Element> sums, int64_t first, int64_t width, int32_t num_tokens,
                                    HalfRows in, const float* weight_norms, HalfRowsOut out) {
+  follow_stream();
   const int64_t row = row_index();
   if (row >= num_tokens) return;
   const Vectors<kWhole, 2, Element> rows({sums.gate + row * sums.stride, sums.up + row * sums.stride}, width);
@@ -138,16 +142,14 @@ void scale_rows(const FloatRows& y, int64_t width, int32_t num_tokens, const flo
                 cudaStream_t stream) {
   const bool whole = width % 4 == 0 && vector_rows(y);
   const auto kernel = whole ? scale_rows_kernel<true> : scale_rows_kernel<false>;
-  kernel<<<grid_for(width, num_tokens), kBlock, 0, stream>>>(y, width, num_tokens, scale);
-  CUDA_CHECK_LAUNCH();
+  launch_following(kernel, grid_for(width, num_tokens), kBlock, 0, stream, y, width, num_tokens, scale);
 }
 
 void add_rows(const FloatRows& y, int64_t width, int32_t num_tokens, const float* scale, const FloatRows& out,
               cudaStream_t stream) {
   const bool whole = width % 4 == 0 && vector_rows(y) && vector_rows(out);
   const auto kernel = whole ? add_rows_kernel<true> : add_rows_kernel<false>;
-  kernel<<<grid_for(width, num_tokens), kBlock, 0, stream>>>(y, width, num_tokens, scale, out);
-  CUDA_CHECK_LAUNCH();
+  launch_following(kernel, grid_for(width, num_tokens), kBlock, 0, stream, y, width, num_tokens, scale, out);
 }
 
 template <class Element>
@@ -161,9 +163,8 @@ void swiglu_rows(const GatedSums<Element>& sums, int64_t first, int64_t width, i
   } else {
     CHECK(whole);
   }
-  kernel<<<grid_for(width, num_tokens), kBlock, 0, stream>>>(sums, first, width, num_tokens, in, weight_norms,
-                                                             out);
-  CUDA_CHECK_LAUNCH();
+  launch_following(kernel, grid_for(width, num_tokens), kBlock, 0, stream, sums, first, width, num_tokens, in,
+                   weight_norms, out);
 }
 template void swiglu_rows(const GatedSums<float>&, int64_t, int64_t, int32_t, const HalfRows&, const float*,
                           const HalfRowsOut&, cudaStream_t);

@@ -13,6 +13,7 @@
 #include <algorithm>
 
 #include "kernels/check.h"
+#include "kernels/cuda/launch.h"
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/mma.cuh"
 #include "kernels/cuda/tile_format.cuh"
@@ -238,6 +239,7 @@ template <class Format, int NT, bool kPaired, bool kTwoPlanes>
 __global__ void __launch_bounds__(32 * kWarps * (kPaired ? 2 : 1)) kernel(const Args args) {
   constexpr int kTiles = kPaired ? 2 : 1;
   extern __shared__ float partial_sums[];  // [kTiles][kWarps][4 NT][32]
+  follow_stream();
   auto* const partial = reinterpret_cast<float(*)[kWarps][NT * 4][32]>(partial_sums);
   const int warp = threadIdx.x / 32 % kWarps, half = threadIdx.x / 32 / kWarps, lane = threadIdx.x % 32;
   const int64_t expert = blockIdx.y;
@@ -310,7 +312,8 @@ void launch(const Args& args, cudaStream_t stream) {
                                       cudaFuncAttributeMaxDynamicSharedMemorySize, kShared));
       return true;
     }();
-    kernel<Format, NT, kPaired, kTwoPlanes><<<grid, 32 * kWarps * kTiles, kShared, stream>>>(args);
+    launch_following(kernel<Format, NT, kPaired, kTwoPlanes>, grid, 32 * kWarps * kTiles, kShared, stream,
+                     args);
   };
   if (args.epilogue == Epilogue::SwiGlu) {
     start.template operator()<true, false>();
@@ -319,7 +322,6 @@ void launch(const Args& args, cudaStream_t stream) {
   } else {
     start.template operator()<false, true>();
   }
-  CUDA_CHECK_LAUNCH();
 }
 
 // NT by the number of columns that a CTA meets: tokens, or twice what an expert gets on average, in one or

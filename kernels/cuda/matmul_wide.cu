@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include "kernels/check.h"
-#include "kernels/cuda/attention_kernels.h"
+#include "kernels/cuda/launch.h"
 #include "kernels/cuda/matmul_wide.cuh"
 #include "kernels/cuda/matmul_wide.h"
 

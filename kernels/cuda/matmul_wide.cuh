@@ -12,6 +12,7 @@
 
 #include <algorithm>
 
+#include "kernels/cuda/launch.h"
 #include "kernels/cuda/matmul_wide.h"
 #include "kernels/cuda/wide_finish.cuh"
 #include "kernels/cuda/wide_tiles.cuh"
@@ -121,6 +122,7 @@ __device__ void multiply(const std::byte* stage, int warp, int lane, Sums<S>& su
 template <class W, class S>
 __global__ void __launch_bounds__(S::kThreads, S::kCtas) kernel(const __grid_constant__ Args args) {
   extern __shared__ __align__(128) std::byte ring[];
+  follow_stream();
   constexpr int kStages = S::template kStages<W>, kBytes = S::template kStageBytes<W>;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int64_t begin = cut(args, blockIdx.x);
@@ -179,8 +181,7 @@ void launch(void (*kernel)(Args), Args args, const Limits& limits, cudaStream_t 
   const int64_t ctas = std::min(
       {int64_t{resident} * limits.multiprocessors, std::max(int64_t{1}, args.total() / limits.min_stages),
        limits.partial_floats / (2 * S::kRows * S::kTokens), int64_t{limits.arrivals}});
-  kernel<<<static_cast<unsigned>(ctas), S::kThreads, kShared, stream>>>(args);
-  CUDA_CHECK_LAUNCH();
+  launch_following(kernel, static_cast<unsigned>(ctas), S::kThreads, kShared, stream, args);
 }
 
 template <class W, class S>

@@ -40,6 +40,7 @@ __device__ __forceinline__ void expand_stage(const std::byte* stage, int warp, i
 template <class W, class S>
 __global__ void __launch_bounds__(S::kThreads, S::kCtas) hopper_kernel(const __grid_constant__ Args args) {
   extern __shared__ __align__(1024) std::byte ring[];
+  follow_stream();
   constexpr int kStages = S::template kStages<W>, kBytes = S::template kStageBytes<W>;
   constexpr int kAhead = kStages - 2;  // the stages of this product and of the one before are in use
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;

@@ -2,6 +2,7 @@
 #include "kernels/check.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/device_math.cuh"
+#include "kernels/cuda/launch.h"
 
 namespace qwend::cuda {
 namespace {
@@ -57,6 +58,7 @@ __global__ void __launch_bounds__(FinishShape<kHeadDim>::kThreads)
   using Shape = FinishShape<kHeadDim>;
   constexpr int kOwn = Shape::kOwn, kLanes = Shape::kLanes;
   __shared__ float heads[Shape::kHeads][kHeadDim];
+  follow_stream();
   const int32_t group = static_cast<int32_t>(threadIdx.x) / kLanes,
                 lane = static_cast<int32_t>(threadIdx.x) % kLanes, first = lane * kOwn;
   const int32_t num_q = op.shape.num_heads, num_kv = op.shape.num_kv_heads, all = num_q + 2 * num_kv;
@@ -150,11 +152,8 @@ void launch_finish(const QkvFinish& op, const DeviceStep& step, const KvLayer& k
                    cudaStream_t stream) {
   using Shape = FinishShape<kHeadDim>;
   const int32_t heads = step.num_tokens * (op.shape.num_heads + 2 * op.shape.num_kv_heads);
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<uint32_t>(ceil_div(heads, Shape::kHeads)));
-  config.blockDim = dim3(Shape::kThreads);
-  config.stream = stream;
-  CUDA_CHECK(cudaLaunchKernelEx(&config, finish_qkv_kernel<kHeadDim>, op, step, kv, q_out));
+  launch_following(finish_qkv_kernel<kHeadDim>, static_cast<uint32_t>(ceil_div(heads, Shape::kHeads)),
+                   Shape::kThreads, 0, stream, op, step, kv, q_out);
 }
 
 }  // namespace

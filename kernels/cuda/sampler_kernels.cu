@@ -3,6 +3,7 @@
 // draws. Other rows are drawn by a second kernel, one block a row. Scores that bias and penalties touch are
 // built by the blocks that look at them, or, where lists are long, by one more kernel before these.
 #include "kernels/cuda/error.h"
+#include "kernels/cuda/launch.h"
 #include "kernels/cuda/sampler_block.cuh"
 #include "kernels/cuda/sampler_draw.h"
 #include "kernels/cuda/sampler_edits.h"
@@ -114,6 +115,7 @@ __global__ void __launch_bounds__(kLookThreads, kLookBlocks)
   };
   alignas(Shared) __shared__ unsigned char shared_memory[sizeof(Shared)];
   Shared& shared = *reinterpret_cast<Shared*>(shared_memory);
+  follow_stream();
   RowTask& task = shared.task;
   const DeviceRow& row = task.row;
   const int64_t row_index = blockIdx.y;
@@ -221,9 +223,8 @@ void look_at_rows(const DeviceRow* rows, int32_t num_rows, const float* logits, 
     warp_groups /= 2;
   }
   const dim3 grid(static_cast<uint32_t>(blocks_of_row(warp_groups)), static_cast<uint32_t>(num_rows));
-  look_kernel<<<grid, kLookThreads, 0, stream>>>(rows, logits, static_cast<int32_t>(vocab),
-                                                 kWarps * warp_groups, memory, results);
-  CUDA_CHECK_LAUNCH();
+  launch_following(look_kernel, grid, kLookThreads, 0, stream, rows, logits, static_cast<int32_t>(vocab),
+                   kWarps * warp_groups, memory, results);
 }
 
 void draw_rows(const DeviceRow* rows, const int32_t* wide, int32_t num_wide, const float* logits,

@@ -5,8 +5,8 @@
 #include <string>
 
 #include "kernels/check.h"
-#include "kernels/cuda/attention_kernels.h"
 #include "kernels/cuda/error.h"
+#include "kernels/cuda/launch.h"
 
 namespace qwend::cuda {
 namespace {

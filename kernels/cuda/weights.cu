@@ -8,6 +8,7 @@
 
 #include "kernels/check.h"
 #include "kernels/cuda/activations.h"
+#include "kernels/cuda/launch.h"
 #include "kernels/cuda/tile_decode.cuh"
 #include "kernels/cuda/weight_norms.h"
 #include "kernels/cuda/weights.h"
@@ -133,6 +134,7 @@ __global__ void bf16_to_half(const __nv_bfloat16* src, int64_t cols, __half* dst
 template <class F>
 __global__ void gather_tiles(WeightPart part, int64_t matrix_rows, const int32_t* rows, float* dst,
                              int64_t stride) {
+  follow_stream();
   const int64_t wanted = rows[blockIdx.x];
   const int64_t expert = wanted / matrix_rows, row = wanted % matrix_rows - part.first_row;
   if (wanted < 0 || row < 0 || row >= part.rows) return;
@@ -151,6 +153,7 @@ __global__ void gather_tiles(WeightPart part, int64_t matrix_rows, const int32_t
 template <class T>
 __global__ void gather_floats(WeightPart part, int64_t matrix_rows, const int32_t* rows, float* dst,
                               int64_t stride) {
+  follow_stream();
   const int64_t wanted = rows[blockIdx.x];
   const int64_t expert = wanted / matrix_rows, row = wanted % matrix_rows - part.first_row;
   if (wanted < 0 || row < 0 || row >= part.rows) return;
@@ -380,16 +383,16 @@ void gather_rows(const CudaMatrix& matrix, const int32_t* rows, int64_t count, f
   if (count == 0) return;
   const auto grid = static_cast<unsigned>(count);
   for (const WeightPart& part : matrix.parts()) {
+    const auto start = [&](auto* kernel) {
+      launch_following(kernel, grid, 256, 0, stream, part, matrix.rows(), rows, dst, dst_stride);
+    };
     if (part.dtype == DType::F32) {
-      gather_floats<float><<<grid, 256, 0, stream>>>(part, matrix.rows(), rows, dst, dst_stride);
+      start(gather_floats<float>);
     } else if (part.dtype == DType::F16) {
-      gather_floats<__half><<<grid, 256, 0, stream>>>(part, matrix.rows(), rows, dst, dst_stride);
+      start(gather_floats<__half>);
     } else {
-      with_block_format(part.dtype, [&]<class F>() {
-        gather_tiles<F><<<grid, 256, 0, stream>>>(part, matrix.rows(), rows, dst, dst_stride);
-      });
+      with_block_format(part.dtype, [&]<class F>() { start(gather_tiles<F>); });
     }
-    CUDA_CHECK_LAUNCH();
   }
 }
 
