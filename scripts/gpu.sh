@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Check and measure on a machine with a CUDA device. Stages, in this order when several are named (none: all):
-#   tests     every test tagged [cuda]
-#   sanitize  compute-sanitizer's four tools at the same time over the tests tagged [sanitize], each with a limit
+#   tests     every test tagged [cuda], in groups that run side by side
+#   sanitize  compute-sanitizer's four tools over the tests tagged [sanitize], likewise, each process with a limit
 #   verify    `qwend verify` on each model: the device against the FP32 reference, op by op
 #   kernels   bench_cuda_kernels: each kernel as a share of the device's limits
 #   bench     `qwend bench` on each model: prefill and decode by batch, as shares of the device's limits
@@ -15,8 +15,8 @@
 #                     /dev/shm (needs numpy); default: "qwen2.5-0.5b:f16 qwen2.5-0.5b:q8_0 qwen2.5-0.5b:q4_k_m"
 #   --bench "ARGS"    arguments of `qwend bench`
 #   --mixed "ARGS"    the same for the stage mixed
-#   --limit SECONDS   for each tool of sanitize; default: 150
-#   --tests "TAGS"    a narrower choice for tests and sanitize
+#   --limit SECONDS   for each process of tests and sanitize; default: 300
+#   --tests "TAGS"    a narrower choice for tests and sanitize, each in one process
 #   --result FILE     JSON with device, driver, commit and every figure; stages of other runs of the commit are kept.
 #                     default: bench/results/COMMIT-DEVICE.json
 #   --logs FOLDER     default: build/gpu-logs
@@ -24,10 +24,12 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 70
 
-stages=() build='' models='' make='' result='' logs=build/gpu-logs
-mixed_args="-p 0 -n 0 -b 64 --ctx 960 --mixed 8192,32000 --repetitions 2" limit=150
+stages=() build='' models='' make='' result='' logs=build/gpu-logs tests=''
+mixed_args="-p 0 -n 0 -b 64 --ctx 960 --mixed 8192,32000 --repetitions 2" limit=300
 bench_args="-p 512,2048 -n 128 -b 1,8,32,64,128,256 --ctx 960 --repetitions 3"
-test_tags='[cuda]' sanitize_tags='[sanitize]'
+# A group is what has its tag and none of those before it; the last one is the rest. Those that take longest come first.
+groups=(verify golden parity backend attention matmul_large sampler)
+most_at_once=12
 while [ $# -gt 0 ]; do
   case $1 in
     tests | sanitize | verify | kernels | bench | mixed | demo) stages+=("$1"); shift; continue ;;
@@ -37,7 +39,7 @@ while [ $# -gt 0 ]; do
     --bench) bench_args=$2 ;;
     --mixed) mixed_args=$2 ;;
     --limit) limit=$2 ;;
-    --tests) test_tags=$2 sanitize_tags=$2 ;;
+    --tests) tests=$2 ;;
     --result) result=$2 ;;
     --logs) logs=$2 ;;
     *) sed -n '2,23p' "$0" >&2; exit 64 ;;
@@ -102,34 +104,71 @@ timed() {
 
 # ---- stages
 
+# in_background NAME COMMAND...: leaves the log, its exit status and its seconds behind, since the record is written by one
+# process. At most so many at once.
+in_background() {
+  local log=$logs/${1//\//-}.log
+  echo "== $1" >&2
+  shift
+  while [ "$(jobs -rp | wc -l)" -ge $most_at_once ]; do wait -n; done
+  (
+    start=$SECONDS
+    "$@" >"$log" 2>"$log.err"
+    echo "$? $((SECONDS - start))" >"$log.exit"
+  ) &
+}
+# wait_for KIND NAME...: records what they left.
+wait_for() {
+  local kind=$1 name log code took
+  shift
+  wait
+  for name in "$@"; do
+    log=$logs/${name//\//-}.log
+    read -r code took <"$log.exit"
+    [ "$code" -eq 0 ] || tail -q -n 20 "$log" "$log.err" >&2
+    stage_done "$name" "$log" "$code" "$took" "$kind"
+  done
+}
+# for_groups TAG FUNCTION: FUNCTION NAME SPECIFICATION for each group of tests with this tag, or once for --tests.
+for_groups() {
+  local tag=$1 group before=''
+  if [ -n "$tests" ]; then "$2" chosen "$tests"; return; fi
+  for group in "${groups[@]}"; do
+    "$2" "$group" "[$tag][$group]$before"
+    before+="~[$group]"
+  done
+  "$2" rest "[$tag]$before"
+}
+holds_tests() { [ -n "$("${ours[@]}" "$test_cuda" "$1" --list-test-names-only 2>/dev/null)" ]; }
+
 if wanted tests; then
   need "$test_cuda" test_cuda
-  timed tests catch2 "${ours[@]}" "$test_cuda" "$test_tags" --use-colour no -d yes
+  names=()
+  run_group() {
+    names+=("tests/$1")
+    in_background "tests/$1" timeout "$limit" "${ours[@]}" "$test_cuda" "$2" --use-colour no -d yes
+  }
+  for_groups cuda run_group
+  wait_for catch2 "${names[@]}"
 fi
 
 if wanted sanitize; then
   need "$test_cuda" test_cuda
   sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
-  tools=(memcheck racecheck initcheck synccheck) pids=()
-  for tool in "${tools[@]}"; do
-    echo "== sanitize/$tool" >&2
-    # Each leaves its exit status and its seconds behind: the record is written by one process.
-    (
-      start=$SECONDS
+  names=()
+  sanitize_group() {
+    holds_tests "$2" || return 0
+    for tool in initcheck racecheck memcheck synccheck; do
+      local environment=()
       # Racecheck takes what several lanes of a warp ask for at once for one lane's: decode_program.h.
-      [ "$tool" != racecheck ] || export QWEND_RACECHECK=1
-      "${ours[@]}" timeout "$limit" "$sanitizer" --tool "$tool" --error-exitcode 86 "$test_cuda" "$sanitize_tags" \
-        --use-colour no -d yes >"$logs/sanitize-$tool.log" 2>"$logs/sanitize-$tool.log.err"
-      echo "$? $((SECONDS - start))" >"$logs/sanitize-$tool.exit"
-    ) &
-    pids+=($!)
-  done
-  wait "${pids[@]}"
-  for tool in "${tools[@]}"; do
-    read -r code took <"$logs/sanitize-$tool.exit"
-    [ "$code" -eq 0 ] || tail -q -n 20 "$logs/sanitize-$tool.log" "$logs/sanitize-$tool.log.err" >&2
-    stage_done "sanitize/$tool" "$logs/sanitize-$tool.log" "$code" "$took" sanitizer
-  done
+      [ $tool != racecheck ] || environment=(QWEND_RACECHECK=1)
+      names+=("sanitize/$tool-$1")
+      in_background "sanitize/$tool-$1" env "${environment[@]}" timeout "$limit" "${ours[@]}" "$sanitizer" --tool $tool \
+        --error-exitcode 86 "$test_cuda" "$2" --use-colour no -d yes
+    done
+  }
+  for_groups sanitize sanitize_group
+  wait_for sanitizer "${names[@]}"
 fi
 
 if wanted kernels; then
