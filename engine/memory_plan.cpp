@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <optional>
 #include <sstream>
 
 #include "engine/model/layer_weights.h"
@@ -53,10 +54,11 @@ int32_t wanted_context(const ModelConfig& config, const MemorySettings& settings
 }
 int64_t blocks_of(int32_t tokens) { return round_up(tokens, kBlockSize) / kBlockSize; }
 
-// Blocks that were asked for by number or by bytes; 0: not at all.
-int64_t asked_blocks(const MemorySettings& settings, uint64_t block_bytes) {
+// Blocks that were asked for, by number or by bytes.
+std::optional<int64_t> asked_blocks(const MemorySettings& settings, uint64_t block_bytes) {
   if (settings.kv_cache_bytes > 0) return static_cast<int64_t>(settings.kv_cache_bytes / block_bytes);
-  return settings.kv_blocks;
+  if (settings.kv_blocks > 0) return settings.kv_blocks;
+  return std::nullopt;
 }
 
 [[noreturn]] void refuse_context(int32_t context, uint64_t needed, uint64_t got, const MemoryUse& use) {
@@ -98,11 +100,10 @@ uint64_t free_memory_bytes() {
 uint64_t free_beside_copies(const ModelConfig& config, const MemorySettings& settings, bool quantised,
                             uint64_t total) {
   const uint64_t block_bytes = bytes_per_block(empty_cache(config, settings, true, quantised));
-  const int64_t asked = asked_blocks(settings, block_bytes);
-  const int64_t least = std::max(asked, blocks_of(wanted_context(config, settings)));
+  const auto asked = asked_blocks(settings, block_bytes);
+  const int64_t least = std::max(asked.value_or(0), blocks_of(wanted_context(config, settings)));
   const uint64_t others =
-      asked > 0 ? 0
-                : static_cast<uint64_t>(static_cast<double>(total) * (1.0 - settings.gpu_memory_fraction));
+      asked ? 0 : static_cast<uint64_t>(static_cast<double>(total) * (1.0 - settings.gpu_memory_fraction));
   return static_cast<uint64_t>(least) * block_bytes + others;
 }
 
@@ -114,11 +115,11 @@ MemoryPlan plan_memory(const ModelConfig& config, const MemorySettings& settings
   const int32_t context = wanted_context(config, settings);
   const int64_t blocks_per_sequence = blocks_of(context);
 
-  int64_t blocks = asked_blocks(settings, block_bytes);
-  if (settings.kv_cache_bytes == 0 && settings.kv_blocks == 0) {
-    blocks = std::min(static_cast<int64_t>(default_room(use, settings.gpu_memory_fraction) / block_bytes),
-                      wanted_blocks(use, blocks_per_sequence, settings.max_seqs));
-  }
+  const auto asked = asked_blocks(settings, block_bytes);
+  int64_t blocks =
+      asked ? *asked
+            : std::min(static_cast<int64_t>(default_room(use, settings.gpu_memory_fraction) / block_bytes),
+                       wanted_blocks(use, blocks_per_sequence, settings.max_seqs));
   blocks = std::min<int64_t>(blocks, (int64_t{1} << 31) / kBlockSize - 1);  // slots are int32
   plan.kv_bytes = static_cast<uint64_t>(blocks) * block_bytes;
   if (use.gpu && plan.kv_bytes > use.free) {

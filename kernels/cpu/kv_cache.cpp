@@ -32,7 +32,7 @@ CpuKvCache::CpuKvCache(const KvCacheSpec& spec) : spec_(spec) {
                        spec.num_kv_heads * spec.num_blocks * static_cast<double>(spec.num_layers);
   if (bytes > static_cast<double>(std::numeric_limits<int64_t>::max() / 2)) throw std::bad_alloc();
   // Zero pages that cost nothing until a block in them is first written. Huge ones: each tile of 16 keys lies
-  // in a small page of its own. With them 64 streams of the demo model ran 8% faster (docs/PERFORMANCE.md).
+  // in a small page of its own. With them 64 streams of the demo model ran 8% faster (docs/performance/cpu.md).
   data_ = PageMemory(static_cast<size_t>(bytes));
 }
 

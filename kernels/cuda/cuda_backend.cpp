@@ -18,8 +18,9 @@ constexpr int32_t kMaxWideBlockRows = 256, kMaxWideHalfRows = 128;
 // the same time (0.5B: QKV from 32 rows, 8 us and not 12; down from 128, 17 and not 20; gate and up from 256,
 // 29 and not 36).
 constexpr int64_t kExpandedElementsARow = 35'000;
-// Larger matrices' copies are for more rows than that only: fewer wait for memory, of which a copy has more
-// to read.
+// Copies of larger matrices serve more than kMaxWideBlockRows rows only: fewer rows wait for memory, of which
+// a copy reads twice as much and more. (7B, 64 streams of Q4_K_M: 8,771 tokens/s without any, 10,247 with
+// those of QKV and attention's output, the same with down's, 8,440 with gate and up's.)
 constexpr int64_t kCopiedElements = 28'000'000;
 
 bool same(const RopeTable& a, const RopeTable& b) {

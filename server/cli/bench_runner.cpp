@@ -19,10 +19,15 @@ double seconds_since(SteadyClock::time_point start) {
 BenchRunner::BenchRunner(const gguf::File& file, const Device& device, const Limits& limits)
     : max_tokens_(limits.max_tokens) {
   backend_ = make_backend(device, {limits.max_tokens, limits.max_seqs, limits.threads});
+  const bool quantised = has_quantised_weights(file);
+  const ModelConfig config = ModelConfig::from_gguf(file);
+  const MemorySettings asked{.kv_blocks = limits.kv_blocks, .kv_dtype = limits.kv_dtype};
   const auto start = SteadyClock::now();
-  model_ = std::make_unique<QwenModel>(file, ModelConfig::from_gguf(file), *backend_);
+  model_ =
+      std::make_unique<QwenModel>(file, config, *backend_, nullptr, nullptr,
+                                  free_beside_copies(config, asked, quantised, backend_->memory().total));
   load_seconds_ = seconds_since(start);
-  const KvDType by_default = default_kv_dtype(device.is_cuda(), has_quantised_weights(file));
+  const KvDType by_default = default_kv_dtype(device.is_cuda(), quantised);
   const KvCacheSpec spec =
       model_->kv_spec(limits.kv_blocks, kBlockSize, limits.kv_dtype.value_or(by_default));
   const uint64_t bytes = spec.bytes_per_token() * kBlockSize * static_cast<uint64_t>(limits.kv_blocks);
