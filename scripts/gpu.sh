@@ -91,9 +91,11 @@ record start --commit "$commit" || exit 70
 failures=0
 # stage_done NAME LOG EXIT SECONDS KIND...: what the log says, under NAME.
 stage_done() { record add "$1" --log "$2" --exit "$3" --seconds "$4" --kind "$5" || failures=$((failures + 1)); }
+log_of() { echo "$logs/${1//\//-}.log"; } # of a stage
 # timed NAME KIND COMMAND...: runs it with its output in a log of that name.
 timed() {
-  local name=$1 kind=$2 log=$logs/${1//\//-}.log start=$SECONDS code
+  local name=$1 kind=$2 start=$SECONDS log code
+  log=$(log_of "$1")
   shift 2
   echo "== $name: $*" >&2
   "$@" >"$log" 2>"$log.err"
@@ -107,7 +109,8 @@ timed() {
 # in_background NAME COMMAND...: leaves the log, its exit status and its seconds behind, since the record is written by one
 # process. At most so many at once.
 in_background() {
-  local log=$logs/${1//\//-}.log
+  local log
+  log=$(log_of "$1")
   echo "== $1" >&2
   shift
   while [ "$(jobs -rp | wc -l)" -ge $most_at_once ]; do wait -n; done
@@ -123,7 +126,7 @@ wait_for() {
   shift
   wait
   for name in "$@"; do
-    log=$logs/${name//\//-}.log
+    log=$(log_of "$name")
     read -r code took <"$log.exit"
     [ "$code" -eq 0 ] || tail -q -n 20 "$log" "$log.err" >&2
     stage_done "$name" "$log" "$code" "$took" "$kind"
