@@ -82,6 +82,20 @@ class DecodeAttention {
     }
   }
 
+  // What run() loads first, into L2: asked for when attention begins, keys and values wait behind the weights
+  // that are on their way by then (0.5B Q8_0 2,136 -> 2,196 tokens/s). Later tiles are not fetched: with all
+  // of 16,256 tokens in L2 ahead of time a step took 3% longer.
+  __device__ __forceinline__ void fetch() const {
+    constexpr int kLineHalves = 64, kLines = kTileKeys * kHeadDim / kLineHalves;
+    static_assert(kLines <= kWarp);
+    const int warp = warp_index();
+    const AttentionUnit& u = token_.first;
+    if (warp >= kKeyWarps || u.begin + warp * kTileKeys >= u.end || lane_index() >= kLines) return;
+    const int64_t at = token_.tile_at[warp] + lane_index() * kLineHalves;
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(layer_.keys + at));
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(layer_.values + at));
+  }
+
   // Of the CTA's first unit, into the token's memory: all threads, before a barrier.
   __device__ static void prepare(const DecodeTable& table, TokenMemory<kHeadDim>& token, Memory& memory) {
     const DecodeAttention all(table, table.layers[0], 0, token, memory);

@@ -49,6 +49,7 @@ class Step {
       const uint32_t number = layers_run_ + static_cast<uint32_t>(index) + 1;
 #pragma unroll 1
       for (int kind = last ? kOutput : kQkv;; ++kind) {
+        if (kind == kQkv) attention(layer, number).fetch();
         if (kind == kAttnOutput) attend(layer, number, index);
         const int num_products = last ? table_.num_output_products : layer.num_products[kind];
         const bool normed = kind != kAttnOutput && kind != kDown;
@@ -125,9 +126,13 @@ class Step {
   }
 
   __device__ __forceinline__ void attend(const DecodeLayer& layer, uint32_t number, int32_t index) const {
-    auto& memory = *at<AttentionMemory<kHeadDim>>(at_.attention);
-    DecodeAttention<kHeadDim>(table_, layer, number, *at<TokenMemory<kHeadDim>>(at_.token), memory).run();
+    attention(layer, number).run();
     prefetch_layer(index + 1);
+  }
+  __device__ __forceinline__ DecodeAttention<kHeadDim> attention(const DecodeLayer& layer,
+                                                                 uint32_t number) const {
+    return {table_, layer, number, *at<TokenMemory<kHeadDim>>(at_.token),
+            *at<AttentionMemory<kHeadDim>>(at_.attention)};
   }
 
   // Into L2, by one CTA, long before they are asked for: vectors that a layer needs at once.
