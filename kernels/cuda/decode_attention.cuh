@@ -161,7 +161,7 @@ class DecodeAttention {
     }
     float2 sums[1][kOwn / 2] = {};
     const DecodeMatmul& qkv = table_.matmuls[kQkv];
-    receive_sums<2>(qkv.sums, {static_cast<uint32_t>(column) / 2}, static_cast<uint32_t>(qkv.rows) / 2,
+    receive_sums<2>(qkv.sums, {static_cast<uint32_t>(column) / 2}, true, static_cast<uint32_t>(qkv.rows) / 2,
                     qkv.slots, number_, sums);
     float x[kOwn];
 #pragma unroll

@@ -31,10 +31,15 @@ struct NormSource {
   uint32_t number;
 
   __device__ __forceinline__ float4 load(uint32_t column, float& squares) const {
-    if (column >= width) return make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    const float4 w = load_early4(norm + column);
+    const bool there = column < width;
+    float4 w{};
+    if (there) w = load_early4(norm + column);
     float2 v[1][2] = {};
-    if (sums != nullptr) receive_sums<4>(sums, {column / 2}, stride, slots, number, v);
+    if (sums != nullptr) {  // most models have two slots, in half of the instructions
+      slots <= 2 ? receive_sums<2>(sums, {column / 2}, there, stride, slots, number, v)
+                 : receive_sums<4>(sums, {column / 2}, there, stride, slots, number, v);
+    }
+    if (!there) return make_float4(0.0f, 0.0f, 0.0f, 0.0f);
     auto* const own = reinterpret_cast<float4*>(x + column);
     const float4 before = *own;
     const float4 now = {before.x + v[0][0].x, before.y + v[0][0].y, before.z + v[0][1].x,
@@ -53,9 +58,8 @@ struct HiddenSource {
   uint32_t number;
 
   __device__ __forceinline__ float4 load(uint32_t column, float&) const {
-    if (column >= width) return make_float4(0.0f, 0.0f, 0.0f, 0.0f);
     float2 v[2][2] = {};
-    receive_sums<2>(sums, {column / 2, (column + width) / 2}, stride, slots, number, v);
+    receive_sums<1>(sums, {column / 2, (column + width) / 2}, column < width, stride, slots, number, v);
     const float2 *const gate = v[0], *const up = v[1];
     return {silu(gate[0].x) * up[0].x, silu(gate[0].y) * up[0].y, silu(gate[1].x) * up[1].x,
             silu(gate[1].y) * up[1].y};
@@ -85,8 +89,7 @@ struct JoinedSource {
 #pragma unroll 1
     for (int32_t first = 0; first < splits; first += kLanes) {
       const int32_t own = first + lane % kLanes;
-      const float2 part = own < splits ? await(weights + own) : make_float2(-INFINITY, 0.0f);
-      __syncwarp();
+      const float2 part = await(weights + own, own < splits);
       const float top = fmaxf(maximum, lanes_max<kLanes>(part.x));
       const float weight = exp2_fast(part.x - top);
       weigh(exp2_fast(maximum - top), out, sum);
@@ -109,11 +112,13 @@ struct JoinedSource {
   }
 
  private:
-  __device__ __forceinline__ float2 await(const uint64_t* at) const {
-    Pair seen[1];
-    do look(at, seen);
-    while (!seen[0].of(number));
-    return seen[0].values();
+  // All lanes: what the splits weigh; of those that don't exist nothing.
+  __device__ __forceinline__ float2 await(const uint64_t* at, bool wanted) const {
+    Pair seen[1] = {Pair::none(number)};
+    do {
+      if (wanted && !seen[0].of(number)) look(at, seen);
+    } while (__any_sync(kAllLanes, wanted && !seen[0].of(number)));
+    return wanted ? seen[0].values() : make_float2(-INFINITY, 0.0f);
   }
   // Four values of each of up to kBatch splits, zeros beyond.
   template <int kBatch>
@@ -125,20 +130,19 @@ struct JoinedSource {
     const auto missing = [&](int b) {
       return b < count && !(seen[b][0].of(number) && seen[b][1].of(number));
     };
-    bool all;
+    bool any;
     do {
-      all = true;
+      any = false;
 #pragma unroll
       for (int b = 0; b < kBatch; ++b)
         if (missing(b)) look(outs + static_cast<uint32_t>(b) * kPairs, seen[b]);
 #pragma unroll
-      for (int b = 0; b < kBatch; ++b) all &= !missing(b);
-    } while (!all);
-    __syncwarp();
+      for (int b = 0; b < kBatch; ++b) any |= missing(b);
+    } while (__any_sync(kAllLanes, any));
 #pragma unroll
     for (int b = 0; b < kBatch; ++b) {
       const float2 low = seen[b][0].values(), high = seen[b][1].values();
-      x[b] = b < count ? make_float4(low.x, low.y, high.x, high.y) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+      x[b] = make_float4(low.x, low.y, high.x, high.y);
     }
   }
   __device__ __forceinline__ static void weigh(float weight, float4& out, float& sum) {

@@ -60,7 +60,7 @@ class Step {
           multiply_all(stream, product, num_products, row);
           const float eps = last ? table_.output_eps : kind == kQkv ? table_.attn_eps : table_.ffn_eps;
           const float scale =
-              normed ? rsqrtf(sum_of_squares(row) / static_cast<float>(table_.width) + eps) : 1.0f;
+              normed ? rsqrtf(fmaf(sum_of_squares(row), table_.inverse_width, eps)) : 1.0f;
           sync_workers();
           leave_sums(product, num_products, table_.matmuls[kind], last, scale, number);
           stream.refill();

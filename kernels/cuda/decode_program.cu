@@ -149,6 +149,7 @@ void DecodeProgram::attn_input(const AttnInput& op) {
   note(op.qkv, kQkv);
   table_.attn_eps = op.eps, table_.qk_eps = op.shape.norm_eps;
   table_.width = static_cast<int32_t>(op.qkv.cols());
+  table_.inverse_width = 1.0f / static_cast<float>(table_.width);
   table_.attention = op.shape, table_.block_shift = std::countr_zero(static_cast<uint32_t>(op.kv.block_size));
   layers_.push_back(layer);
 }

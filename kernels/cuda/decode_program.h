@@ -106,7 +106,8 @@ struct DecodeTable {
   DecodeMatmul matmuls[kDecodeKinds];
   const float* output_norm;
   float attn_eps, ffn_eps, output_eps, qk_eps;
-  int32_t width, ffn;  // of x and h
+  int32_t width, ffn;   // of x and h
+  float inverse_width;  // 1 / width
   AttentionShape attention;
   int32_t block_shift;     // log2 of the cache's block size
   float query_scale;       // log2(e) / sqrt(hd)
