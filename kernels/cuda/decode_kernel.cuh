@@ -57,10 +57,10 @@ class Step {
         if (!idle) {  // otherwise others make this row
           const uint8_t parts = last ? table_.output_row_parts : layer.row_parts[kind];
           fill_row(row, parts, kind, stretch_of(cut_of(*product)), layer, number, index);
-          multiply_all(stream, product, num_products, row);
+          // Here, beside what a product begins with: it waits for shared memory too.
           const float eps = last ? table_.output_eps : kind == kQkv ? table_.attn_eps : table_.ffn_eps;
-          const float scale =
-              normed ? rsqrtf(fmaf(sum_of_squares(row), table_.inverse_width, eps)) : 1.0f;
+          const float scale = normed ? rsqrtf(fmaf(sum_of_squares(row), table_.inverse_width, eps)) : 1.0f;
+          multiply_all(stream, product, num_products, row);
           sync_workers();
           leave_sums(product, num_products, table_.matmuls[kind], last, scale, number);
           stream.refill();

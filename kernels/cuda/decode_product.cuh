@@ -70,10 +70,10 @@ __device__ __forceinline__ void for_sums(const ShapeCut& cut, const TileSums* ti
     float2 sum = make_float2(0.0f, 0.0f);
     const float* record = records + (tile + to.first_warp) * kTileRows + r;
 #pragma unroll
-    for (int w = 0; w < kWarps; ++w) {
-      if (w >= to.warps) break;
-      const float2 v = *reinterpret_cast<const float2*>(record + w * kTileRows);
-      sum.x += v.x, sum.y += v.y;
+    for (int w = 0; w < kWarps; ++w) {  // no branches: all are read at once
+      const bool there = w < to.warps;
+      const float2 v = *reinterpret_cast<const float2*>(record + (there ? w : 0) * kTileRows);
+      sum.x += there ? v.x : 0.0f, sum.y += there ? v.y : 0.0f;
     }
     body(make_float2(sum.x * scale, sum.y * scale), to.row + r, to);
   }
