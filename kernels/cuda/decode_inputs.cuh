@@ -35,7 +35,7 @@ struct NormSource {
     float4 w{};
     if (there) w = load_early4(norm + column);
     float2 v[1][2] = {};
-    if (sums != nullptr) {  // most models have two slots, in half of the instructions
+    if (sums != nullptr) {  // small models have two slots: half of the instructions
       slots <= 2 ? receive_sums<2>(sums, {column / 2}, there, stride, slots, number, v)
                  : receive_sums<4>(sums, {column / 2}, there, stride, slots, number, v);
     }
