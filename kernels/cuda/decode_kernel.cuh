@@ -4,6 +4,7 @@
 #pragma once
 #include "kernels/cuda/decode_attention.cuh"
 #include "kernels/cuda/decode_inputs.cuh"
+#include "kernels/cuda/decode_joined_row.cuh"
 #include "kernels/cuda/decode_kernel.h"
 #include "kernels/cuda/decode_producer.cuh"
 #include "kernels/cuda/decode_product.cuh"
@@ -50,11 +51,14 @@ class Step {
 #pragma unroll 1
       for (int kind = last ? kOutput : kQkv;; ++kind) {
         if (kind == kQkv) attention(layer, number).fetch();
-        if (kind == kAttnOutput) attend(layer, number, index);
+        if (kind == kAttnOutput) {
+          attend(layer, number, index);
+          send_joined_row<kHeadDim>(table_, layer.row_parts[kind], splits(), number);
+        }
         const int num_products = last ? table_.num_output_products : layer.num_products[kind];
         const bool normed = kind != kAttnOutput && kind != kDown;
         const bool idle = !normed && num_products == 1 && cut_of(*product).row_tiles == 0;
-        if (!idle) {  // otherwise others make this row
+        if (!idle) {  // otherwise others have all of its tiles
           const uint8_t parts = last ? table_.output_row_parts : layer.row_parts[kind];
           fill_row(row, parts, kind, stretch_of(cut_of(*product)), layer, number, index);
           // Here, beside what a product begins with: it waits for shared memory too.
@@ -150,6 +154,8 @@ class Step {
       asm volatile("prefetch.global.L2 [%0];" ::"l"(vector + i));
   }
 
+  __device__ __forceinline__ int32_t splits() const { return at<TokenMemory<kHeadDim>>(at_.token)->splits; }
+
   struct Stretch {  // of columns that this CTA multiplies by
     uint32_t begin, end;
   };
@@ -162,10 +168,8 @@ class Step {
   __device__ __forceinline__ void fill_row(const InputRow& row, uint8_t parts, int kind,
                                            const Stretch& stretch, const DecodeLayer& layer, uint32_t number,
                                            int32_t index) const {
-    if (kind == kAttnOutput) {  // heads are whole multiples of 64 columns, and so are stretches
-      const int32_t splits = at<TokenMemory<kHeadDim>>(at_.token)->splits;
-      fill(row, parts, stretch.begin, stretch.end, stretch.begin, stretch.end,
-           JoinedSource<kHeadDim>{table_, splits, number});
+    if (kind == kAttnOutput) {
+      receive_joined_row(table_, row, parts, stretch.begin, stretch.end, number);
     } else if (kind == kDown) {
       const DecodeMatmul& m = table_.matmuls[kGateUp];
       fill(row, parts, stretch.begin, stretch.end, stretch.begin, stretch.end,

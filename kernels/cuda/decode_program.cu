@@ -205,6 +205,23 @@ void DecodeProgram::measure_shared() {
   }
 }
 
+// In the same parts in all layers, as all places are written anew in each.
+void DecodeProgram::place_joined_row() {
+  uint8_t parts = kRowNothing;
+  for (const DecodeLayer& layer : layers_) parts |= layer.row_parts[kAttnOutput];
+  for (DecodeLayer& layer : layers_) layer.row_parts[kAttnOutput] = parts;
+  const auto cols = static_cast<size_t>(table_.matmuls[kAttnOutput].cols);
+  const size_t codes = cols / 4, groups = cols / kTileCols * 4;
+  const size_t bytes = (parts & kRowBytes) != 0 ? codes + groups : 0;
+  const size_t halves = (parts & kRowHalves) != 0 ? 2 * codes + groups : 0;
+  joined_ = DeviceBuffer<uint64_t>::zeroed(kRowCopies * (bytes + halves));
+  RowPlaces& to = table_.joined;
+  to.step = static_cast<uint32_t>(bytes + halves);
+  uint64_t* const all = joined_.data();
+  if (bytes != 0) to.bytes = all, to.groups = all + codes;
+  if (halves != 0) to.halves = all + bytes, to.half_groups = all + bytes + 2 * codes;
+}
+
 void DecodeProgram::finish() {
   // Every CTA must have a share of every gate and up: decode_program.h.
   ctas_ = std::min(multiprocessor_count(), smallest_gate_up());
@@ -233,6 +250,7 @@ void DecodeProgram::finish() {
         DeviceBuffer<uint64_t>::zeroed(static_cast<size_t>(m.slots) * static_cast<size_t>(m.rows / 2));
     m.sums = sums_[kind].data();
   }
+  place_joined_row();
   const AttentionShape& heads = table_.attention;
   table_.max_splits = SplitPlan::of(heads.num_kv_heads).max_splits;
   const auto splits = static_cast<size_t>(heads.num_heads * table_.max_splits);

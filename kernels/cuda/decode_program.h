@@ -13,9 +13,10 @@
 //
 // CTAs never meet at a barrier. Every value that travels carries its layer's number, and whoever needs it
 // reads until the number is right (decode_line.cuh): one way through L2 instead of a fence, a count, a poll
-// and a read. Every CTA makes the phase's input row for itself (decode_row.cuh), and keeps x. Weights depend
-// on nothing, so each warp streams its share of all matrices through a ring of its own in shared memory,
-// ahead of the phase that it computes (decode_stream.cuh): memory stays busy while CTAs wait for each other.
+// and a read. Every CTA makes the phase's input row for itself (decode_row.cuh), and keeps x; joined splits
+// alone, which are much to read, are made once for all (decode_joined_row.cuh). Weights depend on nothing, so
+// each warp streams its share of all matrices through a ring of its own in shared memory, ahead of the phase
+// that it computes (decode_stream.cuh): memory stays busy while CTAs wait for each other.
 //
 // A line is overwritten one layer later, and only then is its reader done with it, because every CTA has a
 // share of gate and up: to write into layer n + 1's place takes sums that hang on every CTA's layer n.
@@ -95,6 +96,17 @@ struct DecodeLayer {
   uint8_t num_products[kOutput], row_parts[kOutput];
 };
 
+// Attention's joined row on its way to all CTAs (decode_joined_row.cuh), words of 8 bytes; nullptr: a part
+// that no matrix reads. Four copies, `step` words apart, so that not all CTAs ask for the same lines.
+inline constexpr uint32_t kRowCopies = 4;
+struct RowPlaces {
+  uint32_t step;
+  uint64_t* bytes;        // [cols / 4]
+  uint64_t* groups;       // [cols / 32][2]
+  uint64_t* halves;       // [cols / 4][2]
+  uint64_t* half_groups;  // [cols / 32][2]
+};
+
 // What the kernel is given; device pointers.
 struct DecodeTable {
   const DecodeProduct* products;  // in the order of execution
@@ -115,6 +127,7 @@ struct DecodeTable {
   const float* embedding;  // [width] that the step begins with
   uint64_t* split_out;     // pairs [H, max_splits, hd / 2]
   uint64_t* split_sums;    // pairs [H, max_splits] (maximum, sum)
+  RowPlaces joined;
   // Sizes in shared memory: bytes of the largest unit, results of row tiles in a CTA, input columns of a CTA,
   // as block formats read them and as FP16 does.
   int32_t slot_bytes, max_records, byte_cols, half_cols;
@@ -168,6 +181,7 @@ class DecodeProgram {
   void cut(const CudaMatrix& w, DecodeKind kind);  // into products
   int32_t shape_of(const WeightPart& part, DecodeKind kind);
   void measure_shared();
+  void place_joined_row();
   void finish();
 
   int32_t ctas_ = 0;
@@ -186,7 +200,7 @@ class DecodeProgram {
   DeviceBuffer<DecodeShape> device_shapes_;
   DeviceBuffer<DecodeLayer> device_layers_;
   DeviceBuffer<float> embedding_;
-  DeviceBuffer<uint64_t> sums_[kOutput], split_out_, split_sums_;
+  DeviceBuffer<uint64_t> sums_[kOutput], split_out_, split_sums_, joined_;
 };
 
 // What CTA `cta` of `num_ctas` multiplies by of a part: tiles [begin, end) of its group's list, in which row

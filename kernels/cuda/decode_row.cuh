@@ -39,31 +39,60 @@ __device__ __forceinline__ uint32_t group_largest(const float4& x) {
   return largest;
 }
 
-// Columns at .. at + 3 of the stretch; all lanes of a warp, those that are not `there` write nothing.
-__device__ __forceinline__ void put_bytes(const InputRow& row, const float4& x, float largest, uint32_t at,
-                                          bool there) {
+// Four columns as bytes of high and low parts, in the order of byte_codes(); and of their group the scale and
+// the sums of codes over the lane's 16 columns and over the other 16.
+struct ByteColumns {
+  uint32_t high, low;
+  float scale, total, other_total;
+};
+
+// All lanes of a warp, eight of which hold a group. kEven: the lowest bit of `low` is zero.
+template <bool kEven>
+__device__ __forceinline__ ByteColumns byte_columns(const float4& x, float largest) {
   constexpr float kLeast = 1e-30f;  // below, values are zeros: 1 / largest must be finite
   // Infinities and NaN give a scale that is none either.
   const float scale = largest > kLeast ? largest * (1.0f / kLargestCode) : largest * 0.0f;
   const float inverse = largest > kLeast ? __fdividef(kLargestCode, largest) : 0.0f;
-  const int32_t q[4] = {__float2int_rn(x.x * inverse), __float2int_rn(x.y * inverse),
-                        __float2int_rn(x.z * inverse), __float2int_rn(x.w * inverse)};
-  const auto pack = [&](int32_t plus, uint32_t select) {  // a byte of each, in the order of byte_codes()
+  int32_t q[4] = {__float2int_rn(x.x * inverse), __float2int_rn(x.y * inverse), __float2int_rn(x.z * inverse),
+                  __float2int_rn(x.w * inverse)};
+  if constexpr (kEven)
+    q[0] = min(2 * __float2int_rn(x.x * inverse * 0.5f), static_cast<int32_t>(kLargestCode) - 1);
+  const auto pack = [&](int32_t plus, uint32_t select) {  // a byte of each
     const auto word = [&](int i) { return static_cast<uint32_t>(q[i] + plus); };
     return __byte_perm(__byte_perm(word(0), word(2), select), __byte_perm(word(1), word(3), select), 0x5410);
   };
-  if (there) {
-    std::byte* const tile = row.bytes + at / kTileCols * kByteTileBytes + at / 4 % 4 * 16 + at / 16 % 4 * 4;
-    *reinterpret_cast<uint32_t*>(tile) = pack(128, 0x0051);  // so that low parts are -128 .. 127
-    *reinterpret_cast<uint32_t*>(tile + kByteTileBytes / 2) = pack(0, 0x0040);
-  }
   int32_t total = (q[0] + q[1]) + (q[2] + q[3]);  // then of 16 columns
   total += __shfl_xor_sync(kAllLanes, total, 1);
   total += __shfl_xor_sync(kAllLanes, total, 2);
   const int32_t other = __shfl_xor_sync(kAllLanes, total, 4);
-  if (there && at % kRowGroup == 0)
-    row.groups[at / kRowGroup] = {scale, scale * static_cast<float>(total + other),
-                                  scale * static_cast<float>(total), scale * static_cast<float>(other)};
+  return {pack(128, 0x0051),  // so that low parts are -128 .. 127
+          pack(0, 0x0040), scale, scale * static_cast<float>(total), scale * static_cast<float>(other)};
+}
+
+// Columns at .. at + 3 of the stretch, as they lie in shared memory.
+__device__ __forceinline__ void store_bytes(const InputRow& row, uint32_t at, uint32_t high, uint32_t low) {
+  std::byte* const tile = row.bytes + at / kTileCols * kByteTileBytes + at / 4 % 4 * 16 + at / 16 % 4 * 4;
+  *reinterpret_cast<uint32_t*>(tile) = high;
+  *reinterpret_cast<uint32_t*>(tile + kByteTileBytes / 2) = low;
+}
+__device__ __forceinline__ void store_halves(const InputRow& row, uint32_t at, const uint2& high,
+                                             const uint2& low) {
+  // Pair c of each 8 columns is lane c's: those of 32 columns lie beside each other.
+  auto* const pairs = reinterpret_cast<uint32_t*>(row.halves + at / kRowGroup * kHalfGroupBytes +
+                                                  at % 8 / 2 * 16 + at % kRowGroup / 8 * 4);
+  constexpr int kNext = 4, kLow = kHalfGroupBytes / 2 / 4;  // words
+  pairs[0] = high.x, pairs[kNext] = high.y;
+  pairs[kLow] = low.x, pairs[kLow + kNext] = low.y;
+}
+
+// All lanes of a warp; those that are not `there` write nothing.
+__device__ __forceinline__ void put_bytes(const InputRow& row, const float4& x, float largest, uint32_t at,
+                                          bool there) {
+  const ByteColumns own = byte_columns<false>(x, largest);
+  if (!there) return;
+  store_bytes(row, at, own.high, own.low);
+  if (at % kRowGroup == 0)
+    row.groups[at / kRowGroup] = {own.scale, own.total + own.other_total, own.total, own.other_total};
 }
 
 __device__ __forceinline__ void put_halves(const InputRow& row, const float4& x, float largest, uint32_t at,
@@ -72,12 +101,7 @@ __device__ __forceinline__ void put_halves(const InputRow& row, const float4& x,
   const float scale = row_scale(largest);
   const float inverse = __uint_as_float((254u << 23) - __float_as_uint(scale));
   const uint2 high = to_half4(x, inverse), low = rest_half4(x, inverse, high);
-  // Pair c of each 8 columns is lane c's: those of 32 columns lie beside each other.
-  auto* const pairs = reinterpret_cast<uint32_t*>(row.halves + at / kRowGroup * kHalfGroupBytes +
-                                                  at % 8 / 2 * 16 + at % kRowGroup / 8 * 4);
-  constexpr int kNext = 4, kLow = kHalfGroupBytes / 2 / 4;  // words
-  pairs[0] = high.x, pairs[kNext] = high.y;
-  pairs[kLow] = low.x, pairs[kLow + kNext] = low.y;
+  store_halves(row, at, high, low);
   if (at % kRowGroup == 0) row.half_scales[at / kRowGroup] = scale;
 }
 
