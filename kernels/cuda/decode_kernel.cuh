@@ -50,7 +50,6 @@ class Step {
       const uint32_t number = layers_run_ + static_cast<uint32_t>(index) + 1;
 #pragma unroll 1
       for (int kind = last ? kOutput : kQkv;; ++kind) {
-        if (kind == kQkv) attention(layer, number).fetch();
         if (kind == kAttnOutput) {
           attend(layer, number, index);
           send_joined_row<kHeadDim>(table_, layer.row_parts[kind], splits(), number);
@@ -61,6 +60,7 @@ class Step {
         if (!idle) {  // otherwise others have all of its tiles
           const uint8_t parts = last ? table_.output_row_parts : layer.row_parts[kind];
           fill_row(row, parts, kind, stretch_of(cut_of(*product)), layer, number, index);
+          if (kind == kQkv) attention(layer, number).fetch();  // not before the row: it would wait behind
           // Here, beside what a product begins with: it waits for shared memory too.
           const float eps = last ? table_.output_eps : kind == kQkv ? table_.attn_eps : table_.ffn_eps;
           const float scale = normed ? rsqrtf(fmaf(sum_of_squares(row), table_.inverse_width, eps)) : 1.0f;

@@ -102,7 +102,7 @@ struct BlockUnit {
                                              int32_t tiles, const LaneGroup& own, float (&sums)[2]) {
     const std::byte* const first = T::kSuper ? unit + kSuperArea : unit;
     if (tiles == kTiles) {  // all super-scales' tiles are there
-#pragma unroll
+#pragma unroll 1            // half of the code: 8B Q4_K_M 465 -> 468 tokens/s
       for (int b = 0; b < kTiles / kSuperTiles; ++b)
         add_tiles<kSuperTiles>(first + b * kSuperTiles * T::kBytes, unit + b * kSupersBytes, row,
                                column + b * kSuperTiles, kSuperTiles, own, sums);
