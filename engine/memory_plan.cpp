@@ -43,9 +43,7 @@ uint64_t default_room(const MemoryUse& use, double gpu_memory_fraction) {
 
 // A cache of the model's shape, without blocks yet.
 KvCacheSpec empty_cache(const ModelConfig& config, const MemorySettings& settings, bool gpu, bool quantised) {
-  return {config.num_layers, 0,
-          kBlockSize,        config.num_kv_heads,
-          config.head_dim,   settings.kv_dtype.value_or(default_kv_dtype(gpu, quantised))};
+  return kv_cache_spec(config, 0, kBlockSize, settings.kv_dtype.value_or(default_kv_dtype(gpu, quantised)));
 }
 uint64_t bytes_per_block(const KvCacheSpec& kv) { return kv.bytes_per_token() * kBlockSize; }
 

@@ -64,6 +64,10 @@ AttentionShape attention_shape(const ModelConfig& config) {
   return {config.num_heads, config.num_kv_heads, config.head_dim, config.norm_eps};
 }
 
+KvCacheSpec kv_cache_spec(const ModelConfig& config, int32_t num_blocks, int32_t block_size, KvDType dtype) {
+  return {config.num_layers, num_blocks, block_size, config.num_kv_heads, config.head_dim, dtype};
+}
+
 Backend::AttnInput attn_input_op(const LayerWeights& weights, const ModelConfig& config,
                                  const RopeTable& rope, int32_t layer) {
   return {*weights.attn_norm,

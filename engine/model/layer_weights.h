@@ -39,6 +39,7 @@ LayerWeights load_layer(WeightLoader& load, const Architecture& arch, int32_t la
 
 // The ops of a layer with its weights; weights and rope must outlive the result.
 AttentionShape attention_shape(const ModelConfig& config);
+KvCacheSpec kv_cache_spec(const ModelConfig& config, int32_t num_blocks, int32_t block_size, KvDType dtype);
 Backend::AttnInput attn_input_op(const LayerWeights& weights, const ModelConfig& config,
                                  const RopeTable& rope, int32_t layer);
 Backend::MoeFfn moe_ffn_op(const LayerWeights& weights, const ModelConfig& config);

@@ -49,10 +49,6 @@ QwenModel::QwenModel(const gguf::File& file, ModelConfig config, Backend& backen
   half_copy_bytes_ = held() - uploaded;
 }
 
-KvCacheSpec QwenModel::kv_spec(int32_t num_blocks, int32_t block_size, KvDType dtype) const {
-  return {config_.num_layers, num_blocks, block_size, config_.num_kv_heads, config_.head_dim, dtype};
-}
-
 void QwenModel::forward(const StepInput& input, DeviceKvCache& kv) {
   const float eps = config_.norm_eps;
   if (!input.block_copies.empty()) backend_.copy_blocks(kv, input.block_copies);

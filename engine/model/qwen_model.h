@@ -21,7 +21,6 @@ class QwenModel {
   const ModelConfig& config() const { return config_; }
   uint64_t weight_bytes() const { return weight_bytes_; }        // as the backend holds them
   uint64_t half_copy_bytes() const { return half_copy_bytes_; }  // beside them, see kHalfCopiesShare
-  KvCacheSpec kv_spec(int32_t num_blocks, int32_t block_size, KvDType dtype) const;
   // Enqueues the whole step, up to the logits of input.logit_rows; Backend::launch_sample() ends it. All
   // calls name the same cache: the backend may replay the op calls of an earlier one.
   void forward(const StepInput& input, DeviceKvCache& kv);

@@ -29,7 +29,7 @@ BenchRunner::BenchRunner(const gguf::File& file, const Device& device, const Lim
   load_seconds_ = seconds_since(start);
   const KvDType by_default = default_kv_dtype(device.is_cuda(), quantised);
   const KvCacheSpec spec =
-      model_->kv_spec(limits.kv_blocks, kBlockSize, limits.kv_dtype.value_or(by_default));
+      kv_cache_spec(config, limits.kv_blocks, kBlockSize, limits.kv_dtype.value_or(by_default));
   const uint64_t bytes = spec.bytes_per_token() * kBlockSize * static_cast<uint64_t>(limits.kv_blocks);
   const DeviceMemory memory = backend_->memory();
   if (memory.total > 0 && bytes > memory.free) {

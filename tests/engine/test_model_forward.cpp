@@ -141,7 +141,7 @@ TEST_CASE("tokens after a copied block get the same bits", "[engine][model]") {
   const gguf::File file = gguf::File::from_memory(image.bytes, "tiny.gguf");
   std::unique_ptr<Backend> backend = make_cpu_backend(32, 4, 2);
   QwenModel qwen(file, ModelConfig::from_gguf(file), *backend);
-  KvCachePtr kv = backend->allocate_kv(qwen.kv_spec(5, 16, KvDType::F32));
+  KvCachePtr kv = backend->allocate_kv(kv_cache_spec(qwen.config(), 5, 16, KvDType::F32));
   // `copies` first, then tokens `begin` .. 20 on `blocks`; logits of the last one.
   const auto run = [&](int32_t begin, const std::vector<int32_t>& blocks,
                        const std::vector<BlockCopy>& copies) {
@@ -168,7 +168,7 @@ TEST_CASE("the model runner runs a step and samples", "[engine][model]") {
   const gguf::File file = gguf::File::from_memory(image.bytes, "tiny.gguf");
   std::unique_ptr<Backend> backend = make_cpu_backend(32, 4, 2);
   auto qwen = std::make_unique<QwenModel>(file, ModelConfig::from_gguf(file), *backend);
-  KvCachePtr kv = backend->allocate_kv(qwen->kv_spec(2, 16, KvDType::F32));
+  KvCachePtr kv = backend->allocate_kv(kv_cache_spec(qwen->config(), 2, 16, KvDType::F32));
   const auto runner = make_model_runner(std::move(backend), std::move(qwen), std::move(kv));
   CHECK(runner->vocab_size() == 40);
   std::vector<int32_t> tokens, positions;

@@ -12,7 +12,8 @@ ModelHarness::ModelHarness(const gguf::File& file, const Options& options)
                                                : make_cpu_backend(options.max_tokens, options.max_tokens,
                                                                   options.threads, options.products)) {
   model_ = std::make_unique<QwenModel>(file, ModelConfig::from_gguf(file), *backend_);
-  kv_ = backend_->allocate_kv(model_->kv_spec(options.num_blocks, options.block_size, options.kv_dtype));
+  kv_ = backend_->allocate_kv(
+      kv_cache_spec(model_->config(), options.num_blocks, options.block_size, options.kv_dtype));
 }
 
 int32_t ModelHarness::take_block() {
